@@ -1,0 +1,80 @@
+"""Reads a provider's raw answer (chat or legacy completion) into a `Completion`.
+
+Nothing here raises for what a provider may send: an answer without choices, text or usage is a completion with less in
+it. Figures that make no sense (negative, not a number) count as not sent.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tunemill.model import Completion, Json, JsonObject, Usage
+
+MISSING = "missing"
+
+
+def parse_completion(raw: JsonObject, provider_request_id: str | None = None) -> Completion:
+    """The first choice's text, reason, refusal and tool calls, and the usage of the whole answer."""
+    choice = _first(raw.get("choices"))
+    message = _object(choice.get("message"))
+    text = message.get("content") if message else choice.get("text")
+    return Completion(
+        text=_text_of(text),
+        finish_reason=_string(choice.get("finish_reason")) or MISSING,
+        refusal=_string(message.get("refusal")),
+        tool_calls=_sequence(message.get("tool_calls")),
+        usage=parse_usage(raw.get("usage")),
+        model=_string(raw.get("model")),
+        provider_request_id=provider_request_id,
+    )
+
+
+def parse_usage(raw: Json) -> Usage | None:
+    """Tokens billed, or None where the provider did not say (which is not the same as zero)."""
+    usage = _object(raw)
+    tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if tokens_in is None or tokens_out is None:
+        return None
+    cached = _count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0
+    reasoning = _count(_object(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
+    return Usage(
+        input=tokens_in, output=tokens_out, cached_input=min(cached, tokens_in), reasoning=min(reasoning, tokens_out)
+    )
+
+
+def outcome_of(completion: Completion) -> str:
+    """One word for metrics and logs: "refusal", "empty", or the finish reason, from a closed set ("other")."""
+    if completion.refusal is not None:
+        return "refusal"
+    if not completion.text.strip() and not completion.tool_calls and completion.finish_reason != "content_filter":
+        return "empty"
+    return completion.finish_reason if completion.finish_reason in _KNOWN_REASONS else "other"
+
+
+_KNOWN_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call", MISSING})
+
+
+def _first(choices: Json) -> JsonObject:
+    sequence = _sequence(choices)
+    return _object(sequence[0]) if sequence else {}
+
+
+def _text_of(content: Json) -> str:
+    """Content as a string, or the text parts of a list of parts joined."""
+    if isinstance(content, str):
+        return content
+    return "".join(_string(_object(part).get("text")) or "" for part in _sequence(content))
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def _string(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

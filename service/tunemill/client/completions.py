@@ -1,0 +1,84 @@
+"""Sends one completion request and says what came of it, as a value. It never raises for what a provider may do.
+
+`AsyncOpenAI` over its aiohttp transport keeps authentication, base URL and error mapping; its own retries are off, its
+typed response machinery is skipped, and the deadline for an attempt is ours.
+"""
+
+import asyncio
+
+import httpx2
+import openai
+import orjson
+
+from tunemill.client.translate import failure_of, hints_of, readable
+from tunemill.clock import Clock
+from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, Request, Undelivered
+
+CONNECT_TIMEOUT_S = 20.0
+NO_HINTS = LimitHints()
+
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+
+
+class CompletionsClient:
+    """One provider's completion endpoints, with a connection pool as large as the concurrency."""
+
+    __slots__ = ("_clock", "_sdk", "_secret")
+
+    def __init__(self, *, base_url: str, api_key: str, connections: int, clock: Clock) -> None:
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60)
+        self._clock = clock
+        self._secret = api_key
+        self._sdk = openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=api_key,
+            max_retries=0,
+            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            http_client=openai.DefaultAioHttpClient(limits=limits, follow_redirects=False),
+        )
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._sdk.close()
+
+    async def send(self, request: Request, timeout_s: float) -> Reply:
+        """One attempt, at most `timeout_s` seconds long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._sdk.post(request.path, content=request.body, cast_to=httpx2.Response)
+        except TimeoutError:
+            return _undelivered(FailureKind.TIMEOUT, f"no answer within {timeout_s:g} s", may_be_billed=True)
+        except openai.APIStatusError as error:
+            return self._refused(error.response)
+        except openai.APIConnectionError as error:
+            return self._broken(error)
+        return self._delivered(response)
+
+    def _delivered(self, response: httpx2.Response) -> Reply:
+        body, hints = response.content, hints_of(response.headers)
+        try:
+            raw = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raw = None
+        if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
+            message = readable(f"HTTP {response.status_code} with a body that is no completion", self._secret)
+            return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
+        return Delivered(body=body, hints=hints, provider_request_id=response.headers.get("x-request-id"))
+
+    def _refused(self, response: httpx2.Response) -> Reply:
+        headers = response.headers
+        failure = failure_of(
+            response.status_code, headers, response.content, wall=self._clock.wall(), secret=self._secret
+        )
+        return Undelivered(failure=failure, hints=hints_of(headers))
+
+    def _broken(self, error: openai.APIConnectionError) -> Reply:
+        cause = error.__cause__ or error
+        message = readable(f"{type(cause).__name__}: {cause}", self._secret)
+        if isinstance(cause, _NOT_SENT):
+            return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
+        return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
+
+
+def _undelivered(kind: FailureKind, message: str, *, may_be_billed: bool, hints: LimitHints = NO_HINTS) -> Undelivered:
+    return Undelivered(failure=Failure(kind=kind, message=message, may_be_billed=may_be_billed), hints=hints)
