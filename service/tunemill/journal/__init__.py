@@ -1,0 +1,45 @@
+"""The journal: the append-only log that is the only truth about what was sent, paid for and received."""
+
+from tunemill.journal.index import NOWHERE, Index, KnownRequest, RequestState, key_of
+from tunemill.journal.journal import Journal, open_for_reading, open_for_writing
+from tunemill.journal.lines import (
+    AttemptFailed,
+    Charged,
+    Completed,
+    Ended,
+    Failed,
+    Line,
+    Opened,
+    Reused,
+    RowSeen,
+    Sent,
+    SourceEnded,
+)
+from tunemill.journal.segments import Location
+from tunemill.journal.totals import Totals
+from tunemill.journal.writer import JournalWriter
+
+__all__ = [
+    "NOWHERE",
+    "AttemptFailed",
+    "Charged",
+    "Completed",
+    "Ended",
+    "Failed",
+    "Index",
+    "Journal",
+    "JournalWriter",
+    "KnownRequest",
+    "Line",
+    "Location",
+    "Opened",
+    "RequestState",
+    "Reused",
+    "RowSeen",
+    "Sent",
+    "SourceEnded",
+    "Totals",
+    "key_of",
+    "open_for_reading",
+    "open_for_writing",
+]

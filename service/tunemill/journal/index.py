@@ -1,0 +1,189 @@
+"""Where things stand in the journal, by id: derived from the journal at every start, bounded in memory, thrown away.
+
+SQLite keeps it in a nameless file beside the journal with a fixed cache, so that a million requests cost disk and not
+memory. Ids are kept as their first 64 bits; two ids of one run that share them are less likely than a broken disk.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from tunemill.errors import RunFolderUnwritable
+from tunemill.journal.segments import Location
+
+CACHE_KIB = 8 * 1024
+_OFFSET_BITS = 40
+NOWHERE = Location(0, 0, 0)
+
+_SCHEMA = """
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY, state INT, attempts INT, place INT, length INT, sent_place INT, sent_length INT);
+CREATE TABLE row (id INTEGER PRIMARY KEY, place INT, length INT, position INT);
+CREATE TABLE position (k INTEGER PRIMARY KEY, row INT);
+CREATE TABLE slot (id INTEGER PRIMARY KEY, request INT, row INT);
+"""
+
+
+class RequestState(IntEnum):
+    """What the journal last said of a request."""
+
+    SENT = 0
+    COMPLETED = 1
+    FAILED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request that the journal has. `attempts` counts all sendings.
+
+    `outcome` is where its completed or failed line is, `sent` where its first sent line (the one with the body) is; a
+    length of 0 says that there is none.
+    """
+
+    state: RequestState
+    attempts: int
+    outcome: Location
+    sent: Location
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRow:
+    """Where the line with a row's fields is, and the position at which the row was last seen."""
+
+    location: Location
+    position: int
+
+
+def key_of(hex_id: str) -> int:
+    """A 32-digit id as the signed 64-bit number that SQLite likes."""
+    return int(hex_id[:16], 16) - (1 << 63)
+
+
+class Index:
+    """Requests, rows, positions of rows, and slots (row, step, sample) with the request that serves each."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place."""
+        try:
+            self._db = sqlite3.connect("" if path is None else path, isolation_level=None, check_same_thread=False)
+            self._db.executescript(
+                f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"
+                f"PRAGMA cache_size=-{CACHE_KIB}; BEGIN; {_SCHEMA}"
+            )
+        except sqlite3.Error as error:
+            raise RunFolderUnwritable(f"{path}: the index cannot be written ({error})") from error
+        if path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        self._execute = self._db.execute
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._db.close()
+
+    def request(self, request_id: str) -> KnownRequest | None:
+        """What is known of a request."""
+        return _known(self._execute(_REQUEST_BY_ID, (key_of(request_id),)).fetchone())
+
+    def put_sent(self, sent: Iterable[tuple[str, int, Location]]) -> None:
+        """Record sendings (request, attempt, location): the first location stays, attempts never shrink."""
+        self._db.executemany(
+            "INSERT INTO request VALUES (?,0,?,0,0,?,?) ON CONFLICT(id) DO UPDATE SET "
+            "state=0, attempts=max(attempts, excluded.attempts)",
+            ((key_of(request), attempt, _pack(at), at.length) for request, attempt, at in sent),
+        )
+
+    def put_outcomes(self, outcomes: Iterable[tuple[str, RequestState, Location]]) -> None:
+        """Record outcomes (request, state, location): the last one wins."""
+        self._db.executemany(
+            "INSERT INTO request VALUES (?,?,0,?,?,0,0) ON CONFLICT(id) DO UPDATE SET "
+            "state=excluded.state, place=excluded.place, length=excluded.length",
+            ((key_of(request), int(state), _pack(at), at.length) for request, state, at in outcomes),
+        )
+
+    def row(self, row_id: str) -> KnownRow | None:
+        """What is known of a row."""
+        return self._row(key_of(row_id))
+
+    def row_at(self, position: int) -> tuple[int, KnownRow] | None:
+        """The key of the row at a position of the source, and what is known of it."""
+        found = self._execute("SELECT row FROM position WHERE k=?", (position,)).fetchone()
+        known = None if found is None else self._row(found[0])
+        return None if known is None else (found[0], known)
+
+    def put_rows(self, rows: Iterable[tuple[int, str, Location]]) -> None:
+        """Record rows (position, row, location of the line). A line of length 0 only moves the row."""
+        listed = [(position, key_of(row), at) for position, row, at in rows]
+        self._db.executemany(
+            "INSERT INTO row VALUES (?,?,?,?) ON CONFLICT(id) DO UPDATE SET position=excluded.position,"
+            "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)",
+            ((row, _pack(at), at.length, position) for position, row, at in listed),
+        )
+        self._db.executemany("INSERT OR REPLACE INTO position VALUES (?,?)", ((k, row) for k, row, _ in listed))
+
+    def end_positions(self, count: int) -> None:
+        """The source has only so many rows now."""
+        self._execute("DELETE FROM position WHERE k>=?", (count,))
+
+    def positions(self) -> int:
+        """One more than the last known position."""
+        found = self._execute("SELECT max(k) FROM position").fetchone()
+        return 0 if found[0] is None else int(found[0]) + 1
+
+    def slot(self, row_id: str, step: str, sample: int) -> int | None:
+        """The key of the request that serves a slot; compare with `key_of`."""
+        found = self._execute("SELECT request FROM slot WHERE id=?", (_slot_key(row_id, step, sample),)).fetchone()
+        return None if found is None else int(found[0])
+
+    def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
+        """What is known of the request that serves a slot."""
+        return _known(self._execute(_REQUEST_BY_SLOT, (_slot_key(row_id, step, sample),)).fetchone())
+
+    def put_slots(self, slots: Iterable[tuple[str, str, int, str]]) -> None:
+        """Record (row, step, sample, request); the last one wins."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO slot VALUES (?,?,?)",
+            ((_slot_key(row, step, sample), key_of(request), key_of(row)) for row, step, sample, request in slots),
+        )
+
+    def slots_in(self, state: RequestState) -> int:
+        """How many slots of rows that are in the source now are served by a request in this state."""
+        query = (
+            "SELECT count(*) FROM slot s JOIN request r ON r.id=s.request JOIN row w ON w.id=s.row "
+            "JOIN position p ON p.k=w.position AND p.row=w.id WHERE r.state=?"
+        )
+        return int(self._execute(query, (int(state),)).fetchone()[0])
+
+    def _row(self, key: int) -> KnownRow | None:
+        found = self._execute("SELECT place, length, position FROM row WHERE id=?", (key,)).fetchone()
+        return None if found is None else KnownRow(_unpack(found[0], found[1]), found[2])
+
+
+_REQUEST_BY_ID = "SELECT state, attempts, place, length, sent_place, sent_length FROM request WHERE id=?"
+_REQUEST_BY_SLOT = (
+    "SELECT r.state, r.attempts, r.place, r.length, r.sent_place, r.sent_length "
+    "FROM slot s JOIN request r ON r.id=s.request WHERE s.id=?"
+)
+
+
+def _known(found: tuple[int, int, int, int, int, int] | None) -> KnownRequest | None:
+    if found is None:
+        return None
+    state, attempts, place, length, sent_place, sent_length = found
+    return KnownRequest(RequestState(state), attempts, _unpack(place, length), _unpack(sent_place, sent_length))
+
+
+def _slot_key(row_id: str, step: str, sample: int) -> int:
+    # Python's own hash differs from process to process for strings; so does the index.
+    return hash((row_id, step, sample))
+
+
+def _pack(location: Location) -> int:
+    return location.segment << _OFFSET_BITS | location.offset
+
+
+def _unpack(place: int, length: int) -> Location:
+    return Location(place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1), length)

@@ -1,0 +1,173 @@
+"""A run's journal, opened: what it says so far, and, for the one process that holds the lock, a way to add to it.
+
+Opening replays every line once, in bounded memory. Attempts that a crashed process left without an outcome are closed
+with an `attempt_failed` line of kind `interrupted`, at their worst case: they may have been billed.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tunemill.clock import Clock
+from tunemill.events import JournalCommitted
+from tunemill.files import translating_write_errors
+from tunemill.journal.index import NOWHERE, Index, RequestState
+from tunemill.journal.lines import (
+    AttemptFailed,
+    Completed,
+    DamagedLine,
+    Failed,
+    Line,
+    Reused,
+    RowSeen,
+    Sent,
+    SourceEnded,
+    decode,
+)
+from tunemill.journal.segments import (
+    LineReader,
+    Location,
+    damage,
+    line_number,
+    scan,
+    segment_path,
+)
+from tunemill.journal.totals import Totals
+from tunemill.journal.writer import JournalWriter
+from tunemill.model import FailureKind
+
+_LINES_A_BATCH = 4096
+
+
+class Journal:
+    """What the journal says: totals, the index, and single lines by location."""
+
+    def __init__(self, folder: Path, *, index_path: Path | None) -> None:
+        """Replay what is in `folder` (which may not exist yet). Raises RunFolderError for damage."""
+        self.folder = folder
+        self.totals = Totals()
+        self.index = Index(index_path)
+        self.reader = LineReader(folder)
+        self.end = Location(1, 0, 0)
+        for batch in _batches(scan(folder)):
+            self._take(batch)
+
+    def close(self) -> None:
+        """Close files and forget the index."""
+        self.reader.close()
+        self.index.close()
+
+    def add(self, line: Line, location: Location) -> None:
+        """Take a line into account that is durable now."""
+        self.totals.fold(line)
+        _index(self.index, [(location, line)])
+
+    def _take(self, batch: list[tuple[Location, bytes]]) -> None:
+        decoded = [(location, self._decode(location, text)) for location, text in batch]
+        for _, line in decoded:
+            self.totals.fold(line)
+        _index(self.index, decoded)
+        self.end = batch[-1][0]
+
+    def _decode(self, location: Location, text: bytes) -> Line:
+        try:
+            return decode(text)
+        except DamagedLine as error:
+            path = segment_path(self.folder, location.segment)
+            raise damage(path, line_number(self.folder, location), str(error)) from error
+
+
+def open_for_reading(folder: Path) -> Journal:
+    """A journal that another process may be writing to; nothing is changed."""
+    return Journal(folder, index_path=None)
+
+
+def open_for_writing(
+    folder: Path, *, clock: Clock, emit: Callable[[JournalCommitted], None]
+) -> tuple[Journal, JournalWriter, list[AttemptFailed]]:
+    """Replay, cut off a torn last line, and give the writer together with the lines that close what a crash left open.
+
+    The caller holds the run folder's lock, and appends those lines first.
+    """
+    with translating_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder, index_path=folder / ".index")
+    end = journal.end
+    path = segment_path(folder, end.segment)
+    if path.exists() and path.stat().st_size > end.end:
+        with translating_write_errors(path):
+            os.truncate(path, end.end)
+    writer = JournalWriter(folder, segment=end.segment, offset=end.end, clock=clock, emit=emit)
+    return journal, writer, [_interrupted(sent, clock.wall()) for sent in journal.totals.unresolved.values()]
+
+
+def _interrupted(sent: Sent, at: float) -> AttemptFailed:
+    return AttemptFailed(
+        at=at,
+        request=sent.request,
+        row=sent.row,
+        step=sent.step,
+        sample=sent.sample,
+        attempt=sent.attempt,
+        failure=FailureKind.INTERRUPTED,
+        status=None,
+        message="the process ended before the answer came",
+        uncertain=sent.reserved,
+    )
+
+
+def _batches(lines: Iterable[tuple[Location, bytes]]) -> Iterator[list[tuple[Location, bytes]]]:
+    batch: list[tuple[Location, bytes]] = []
+    for item in lines:
+        batch.append(item)
+        if len(batch) >= _LINES_A_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Gathered:
+    """Lines sorted by table, so that each table is written in one go."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int, Location]] = []
+        self.outcomes: dict[str, tuple[RequestState, Location]] = {}
+        self.rows: list[tuple[int, str, Location]] = []
+        self.slots: list[tuple[str, str, int, str]] = []
+
+    def flush(self, index: Index) -> None:
+        index.put_sent(self.sent)
+        index.put_outcomes((request, state, at) for request, (state, at) in self.outcomes.items())
+        index.put_rows(self.rows)
+        index.put_slots(self.slots)
+        for gathered in (self.sent, self.outcomes, self.rows, self.slots):
+            gathered.clear()
+
+
+def _index(index: Index, lines: Iterable[tuple[Location, Line]]) -> None:
+    """Record the lines of one batch. A request sent again after its outcome divides it."""
+    gathered = _Gathered()
+    for location, line in lines:
+        match line:
+            case Sent():
+                if line.request in gathered.outcomes:
+                    gathered.flush(index)
+                gathered.sent.append((line.request, line.attempt, location))
+                gathered.slots.append((line.row, line.step, line.sample, line.request))
+            case Completed():
+                gathered.outcomes[line.request] = (RequestState.COMPLETED, location)
+            case Failed():
+                gathered.outcomes[line.request] = (RequestState.FAILED, location)
+                if line.attempt == 0:
+                    gathered.slots.append((line.row, line.step, line.sample, line.request))
+            case Reused():
+                gathered.slots.append((line.row, line.step, line.sample, line.request))
+            case RowSeen():
+                gathered.rows.append((line.position, line.row, location if line.fields is not None else NOWHERE))
+            case SourceEnded():
+                gathered.flush(index)
+                index.end_positions(line.rows)
+            case _:
+                pass
+    gathered.flush(index)

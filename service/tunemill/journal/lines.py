@@ -1,0 +1,350 @@
+"""The journal's lines: one JSON object each, typed here, with a checksum at the end.
+
+    {"kind":"sent", ... ,"crc":"1f2e3d4c"}\n
+
+The checksum is CRC-32 over the line's bytes before `,"crc":`. `decode` is the only reader of what `encode` writes; a
+line that does not check, or that says something else than these types, is `DamagedLine`.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from tunemill.model import FailureKind, JsonObject, Picodollars, Usage, picodollars, usd
+
+_SUFFIX = b',"crc":"'
+_SUFFIX_BYTES = len(_SUFFIX) + 8 + len(b'"}\n')
+
+
+class DamagedLine(ValueError):
+    """The bytes are not a line that tunemill wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A process began to write. `plan` fingerprints what decides the requests: a change means other requests."""
+
+    at: float
+    run: str
+    version: str
+    plan: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSeen:
+    """Position `position` of the source is row `row`; `fields` only the first time the row is seen."""
+
+    position: int
+    row: str
+    fields: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEnded:
+    """The source was walked to its end (or to the pilot's limit): it has so many rows now."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """An attempt is about to leave; `reserved` is its worst case. `body` only at the first attempt, and not decoded."""
+
+    at: float
+    request: str
+    row: str
+    step: str
+    sample: int
+    attempt: int
+    reserved: Picodollars
+    path: str
+    body: orjson.Fragment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The raw answer, as it came (None where the line was decoded without its payload), and what it cost."""
+
+    at: float
+    request: str
+    row: str
+    step: str
+    sample: int
+    attempt: int
+    cost: Picodollars
+    outcome: str
+    usage: Usage | None
+    duration_s: float
+    provider_request_id: str | None
+    answer: orjson.Fragment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed:
+    """An attempt brought no completion; the request may be tried again. `uncertain` is what may have been billed."""
+
+    at: float
+    request: str
+    row: str
+    step: str
+    sample: int
+    attempt: int
+    failure: FailureKind
+    status: int | None
+    message: str
+    uncertain: Picodollars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A request failed for good. This is also the outcome of its last `attempt`; 0: nothing was ever sent."""
+
+    at: float
+    request: str
+    row: str
+    step: str
+    sample: int
+    attempt: int
+    failure: FailureKind
+    status: int | None
+    message: str
+    uncertain: Picodollars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """This place (row, step, sample) is now served by `request`, which was answered already."""
+
+    row: str
+    step: str
+    sample: int
+    request: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """Money outside the requests: training. `settled` False holds the amount, True is final (0 gives it back)."""
+
+    at: float
+    purpose: str
+    reference: str
+    amount: Picodollars
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A process stopped writing on purpose; `state` is a RunState value."""
+
+    at: float
+    state: str
+    reason: str
+
+
+Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Charged | Ended
+
+
+def encode(line: Line) -> bytes:
+    """The line's bytes, with checksum and newline."""
+    text = orjson.dumps(_ENCODERS[type(line)](line))
+    if b"\n" in text:  # a raw answer may be pretty-printed
+        text = orjson.dumps(orjson.loads(text))
+    return b'%b,"crc":"%08x"}\n' % (text[:-1], zlib.crc32(text[:-1]))
+
+
+def decode(text: bytes) -> Line:
+    """Parse one line, newline included, without its payload (`body`, `answer`). Raises DamagedLine."""
+    end = _checked_end(text)
+    # Quotes inside strings are escaped, so that this can only be the key itself. Payloads come last in their lines, and
+    # are most of what there is to parse.
+    payload = text.find(b',"answer":', 0, end)
+    if payload < 0:
+        payload = text.find(b',"body":', 0, end)
+    try:
+        record = orjson.loads(text[: payload if payload >= 0 else end] + b"}")
+        return _DECODERS[record["kind"]](record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedLine(f"a line of an unknown form ({type(error).__name__}: {error})") from error
+
+
+def decode_whole(text: bytes) -> dict[str, Any]:
+    """The line as a plain object with its payload. Raises DamagedLine."""
+    end = _checked_end(text)
+    try:
+        record: dict[str, Any] = orjson.loads(text[:end] + b"}")
+    except orjson.JSONDecodeError as error:
+        raise DamagedLine(f"no JSON ({error})") from error
+    return record
+
+
+def _checked_end(text: bytes) -> int:
+    """Where the checksum begins, after it was found right."""
+    end = len(text) - _SUFFIX_BYTES
+    if end < 2 or text[end : end + len(_SUFFIX)] != _SUFFIX or not text.endswith(b'"}\n'):
+        raise DamagedLine("no checksum at its end")
+    if b"%08x" % zlib.crc32(memoryview(text)[:end]) != text[end + len(_SUFFIX) : -3]:
+        raise DamagedLine("its checksum does not fit")
+    return end
+
+
+def _tokens(usage: Usage | None) -> dict[str, int] | None:
+    if usage is None:
+        return None
+    return {
+        "input": usage.input,
+        "cached_input": usage.cached_input,
+        "output": usage.output,
+        "reasoning": usage.reasoning,
+    }
+
+
+def _place(line: Sent | Completed | AttemptFailed | Failed) -> dict[str, Any]:
+    return {
+        "at": round(line.at, 3),
+        "request_id": line.request,
+        "row": line.row,
+        "step": line.step,
+        "sample": line.sample,
+        "attempt": line.attempt,
+    }
+
+
+def _encode_sent(line: Sent) -> dict[str, Any]:
+    record = {"kind": "sent", **_place(line), "reserved_usd": usd(line.reserved), "path": line.path}
+    if line.body is not None:
+        record["body"] = line.body
+    return record
+
+
+def _encode_completed(line: Completed) -> dict[str, Any]:
+    return {
+        "kind": "completed",
+        **_place(line),
+        "usd": usd(line.cost),
+        "outcome": line.outcome,
+        "tokens": _tokens(line.usage),
+        "duration_s": round(line.duration_s, 4),
+        "provider_request_id": line.provider_request_id,
+        "answer": line.answer,
+    }
+
+
+def _encode_failure(kind: str, line: AttemptFailed | Failed) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        **_place(line),
+        "failure": line.failure.value,
+        "status": line.status,
+        "message": line.message,
+        "uncertain_usd": usd(line.uncertain),
+    }
+
+
+def _encode_row(line: RowSeen) -> dict[str, Any]:
+    record: dict[str, Any] = {"kind": "row", "position": line.position, "row": line.row}
+    if line.fields is not None:
+        record["fields"] = line.fields
+    return record
+
+
+_ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    Opened: lambda line: {
+        "kind": "opened",
+        "at": round(line.at, 3),
+        "run": line.run,
+        "version": line.version,
+        "plan": line.plan,
+        "simulated": line.simulated,
+    },
+    RowSeen: _encode_row,
+    SourceEnded: lambda line: {"kind": "source", "rows": line.rows},
+    Sent: _encode_sent,
+    Completed: _encode_completed,
+    AttemptFailed: lambda line: _encode_failure("attempt_failed", line),
+    Failed: lambda line: _encode_failure("failed", line),
+    Reused: lambda line: {
+        "kind": "reused",
+        "row": line.row,
+        "step": line.step,
+        "sample": line.sample,
+        "request_id": line.request,
+    },
+    Charged: lambda line: {
+        "kind": "charged",
+        "at": round(line.at, 3),
+        "purpose": line.purpose,
+        "reference": line.reference,
+        "usd": usd(line.amount),
+        "settled": line.settled,
+    },
+    Ended: lambda line: {"kind": "ended", "at": round(line.at, 3), "state": line.state, "reason": line.reason},
+}
+
+
+def _decode_sent(record: dict[str, Any]) -> Sent:
+    return Sent(
+        at=record["at"],
+        request=record["request_id"],
+        row=record["row"],
+        step=record["step"],
+        sample=record["sample"],
+        attempt=record["attempt"],
+        reserved=picodollars(record["reserved_usd"]),
+        path=record["path"],
+        body=None,
+    )
+
+
+def _decode_completed(record: dict[str, Any]) -> Completed:
+    tokens = record["tokens"]
+    return Completed(
+        at=record["at"],
+        request=record["request_id"],
+        row=record["row"],
+        step=record["step"],
+        sample=record["sample"],
+        attempt=record["attempt"],
+        cost=picodollars(record["usd"]),
+        outcome=record["outcome"],
+        usage=None if tokens is None else Usage(**tokens),
+        duration_s=record["duration_s"],
+        provider_request_id=record["provider_request_id"],
+        answer=None,
+    )
+
+
+def _failure_fields(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "at": record["at"],
+        "request": record["request_id"],
+        "row": record["row"],
+        "step": record["step"],
+        "sample": record["sample"],
+        "attempt": record["attempt"],
+        "failure": FailureKind(record["failure"]),
+        "status": record["status"],
+        "message": record["message"],
+        "uncertain": picodollars(record["uncertain_usd"]),
+    }
+
+
+_DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
+    "opened": lambda r: Opened(
+        at=r["at"], run=r["run"], version=r["version"], plan=r["plan"], simulated=r["simulated"]
+    ),
+    "row": lambda r: RowSeen(position=r["position"], row=r["row"], fields=r.get("fields")),
+    "source": lambda r: SourceEnded(rows=r["rows"]),
+    "sent": _decode_sent,
+    "completed": _decode_completed,
+    "attempt_failed": lambda r: AttemptFailed(**_failure_fields(r)),
+    "failed": lambda r: Failed(**_failure_fields(r)),
+    "reused": lambda r: Reused(row=r["row"], step=r["step"], sample=r["sample"], request=r["request_id"]),
+    "charged": lambda r: Charged(
+        at=r["at"], purpose=r["purpose"], reference=r["reference"], amount=picodollars(r["usd"]), settled=r["settled"]
+    ),
+    "ended": lambda r: Ended(at=r["at"], state=r["state"], reason=r["reason"]),
+}

@@ -1,0 +1,113 @@
+"""The journal's files: `journal/000001.jsonl`, `000002.jsonl`, ... in order, each line checked on the way.
+
+A torn last line (what a crash in the middle of a write leaves) is dropped. Damage anywhere else is an error that names
+file and line, and is never skipped.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunemill.errors import RunFolderError
+from tunemill.journal.lines import DamagedLine, decode_whole
+
+SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a line stands: segment number, byte offset, length in bytes with its newline."""
+
+    segment: int
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Offset of the next line."""
+        return self.offset + self.length
+
+
+def segment_path(folder: Path, segment: int) -> Path:
+    """The file of one segment, counted from 1."""
+    return folder / f"{segment:06d}.jsonl"
+
+
+def segments_of(folder: Path) -> list[int]:
+    """The numbers of the segments that exist, which must be 1, 2, 3, ... without a gap."""
+    found = sorted(int(path.stem) for path in folder.glob("[0-9]*.jsonl") if path.stem.isdigit())
+    if found != list(range(1, len(found) + 1)):
+        missing = next(number for number in range(1, found[-1] + 1) if number not in found)
+        raise RunFolderError(
+            "a segment of the journal is missing", file=segment_path(folder, missing), mend="restore it from a copy"
+        )
+    return found
+
+
+def scan(folder: Path) -> Iterator[tuple[Location, bytes]]:
+    """Every line of every segment, in order, not yet parsed. Raises RunFolderError for damage."""
+    segments = segments_of(folder)
+    for segment in segments:
+        yield from _scan_segment(segment_path(folder, segment), segment, is_last=segment == segments[-1])
+
+
+def _scan_segment(path: Path, segment: int, *, is_last: bool) -> Iterator[tuple[Location, bytes]]:
+    offset = 0
+    with path.open("rb", buffering=1024 * 1024) as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.endswith(b"\n") or b"\0" in line:
+                if is_last and not handle.read(1):
+                    return
+                raise damage(path, number, "it is cut off")
+            yield Location(segment, offset, len(line)), line
+            offset += len(line)
+
+
+def damage(path: Path, line: int, what: str) -> RunFolderError:
+    """The one message for a damaged line."""
+    return RunFolderError(
+        f"the journal is damaged: {what}",
+        file=path,
+        line=line,
+        mend="restore the file from a copy, or delete this line to give up what it records (it may be paid for again)",
+    )
+
+
+def line_number(folder: Path, location: Location) -> int:
+    """The line's number in its file, counted from 1 (reads the file: for messages only)."""
+    with segment_path(folder, location.segment).open("rb") as handle:
+        return handle.read(location.offset).count(b"\n") + 1
+
+
+class LineReader:
+    """Reads single lines by location, keeping each segment's file open."""
+
+    __slots__ = ("_descriptors", "_folder")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptors: dict[int, int] = {}
+
+    def read(self, location: Location) -> dict[str, Any]:
+        """The line as a plain object. Raises RunFolderError where it does not check."""
+        text = os.pread(self._descriptor(location.segment), location.length, location.offset)
+        try:
+            return decode_whole(text)
+        except DamagedLine as error:
+            path = segment_path(self._folder, location.segment)
+            raise damage(path, line_number(self._folder, location), str(error)) from error
+
+    def close(self) -> None:
+        """Close every file."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def _descriptor(self, segment: int) -> int:
+        descriptor = self._descriptors.get(segment)
+        if descriptor is None:
+            descriptor = os.open(segment_path(self._folder, segment), os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptors[segment] = descriptor
+        return descriptor

@@ -1,0 +1,113 @@
+"""The run's money and counts as a fold over the journal's lines: the same code at replay and while running."""
+
+from collections import Counter
+from typing import assert_never
+
+from tunemill.journal.lines import (
+    AttemptFailed,
+    Charged,
+    Completed,
+    Ended,
+    Failed,
+    Line,
+    Opened,
+    Reused,
+    RowSeen,
+    Sent,
+    SourceEnded,
+)
+from tunemill.model import Picodollars, Usage
+
+FAILED = "failed"
+COMPLETED = "completed"
+
+
+class Totals:
+    """Everything that was ever sent, paid for and received in this run.
+
+    `unresolved` holds attempts that left and whose outcome is not known (yet); after a crash they are what may have
+    been billed unseen. Keys: `finished` by (step, outcome or "failed"), `attempts` by (step, "completed" or failure
+    kind), `tokens` by (step, kind), `cost` by step, `held` by the reference of a charge that is not settled.
+    """
+
+    def __init__(self) -> None:
+        self.settled: Picodollars = 0
+        self.uncertain: Picodollars = 0
+        self.finished: Counter[tuple[str, str]] = Counter()
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.tokens: Counter[tuple[str, str]] = Counter()
+        self.cost: Counter[str] = Counter()
+        self.unresolved: dict[str, Sent] = {}
+        self.held: dict[str, Picodollars] = {}
+        self.opened: Opened | None = None
+        self.ended: Ended | None = None
+        self.first_at: float | None = None
+        self.last_at: float = 0.0
+
+    @property
+    def reserved(self) -> Picodollars:
+        """What attempts and charges without an outcome may still cost."""
+        return sum(sent.reserved for sent in self.unresolved.values()) + sum(self.held.values())
+
+    def completed_of(self, step: str) -> int:
+        """Completions of one step."""
+        return self.attempts[step, COMPLETED]
+
+    def fold(self, line: Line) -> None:
+        """Take one more line into account."""
+        match line:
+            case Sent():
+                self._sent(line)
+            case Completed():
+                self._completed(line)
+            case AttemptFailed() | Failed():
+                self._failed(line)
+            case Charged():
+                self._charged(line)
+            case Opened():
+                self.opened, self.ended = line, None
+            case Ended():
+                self.ended = line
+            case RowSeen() | SourceEnded() | Reused():
+                pass
+            case _:
+                assert_never(line)
+
+    def _sent(self, line: Sent) -> None:
+        before = self.unresolved.get(line.request)
+        if before is not None:
+            self.uncertain += before.reserved
+        self.unresolved[line.request] = line
+        if self.first_at is None:
+            self.first_at = line.at
+
+    def _completed(self, line: Completed) -> None:
+        self.unresolved.pop(line.request, None)
+        self.settled += line.cost
+        self.cost[line.step] += line.cost
+        self.finished[line.step, line.outcome] += 1
+        self.attempts[line.step, COMPLETED] += 1
+        self.last_at = line.at
+        if line.usage is not None:
+            self._count_tokens(line.step, line.usage)
+
+    def _count_tokens(self, step: str, usage: Usage) -> None:
+        self.tokens[step, "input"] += usage.input
+        self.tokens[step, "cached_input"] += usage.cached_input
+        self.tokens[step, "output"] += usage.output
+        self.tokens[step, "reasoning"] += usage.reasoning
+
+    def _failed(self, line: AttemptFailed | Failed) -> None:
+        self.unresolved.pop(line.request, None)
+        self.uncertain += line.uncertain
+        if line.attempt > 0:
+            self.attempts[line.step, line.failure.value] += 1
+        if isinstance(line, Failed):
+            self.finished[line.step, FAILED] += 1
+
+    def _charged(self, line: Charged) -> None:
+        self.held.pop(line.reference, None)
+        if line.settled:
+            self.settled += line.amount
+        else:
+            self.held[line.reference] = line.amount

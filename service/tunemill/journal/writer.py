@@ -1,0 +1,146 @@
+"""Appends to the journal with group commit: one task writes and fsyncs whatever lines have gathered, then lets
+everybody who waited for them go on.
+
+Promise: when `commit` returns, the line is on disk. When writing fails once, nothing is written any more and every
+`commit` from then on raises `RunFolderUnwritable`: after a failed fsync nobody knows what the disk holds.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiofiles
+from aiofiles.os import wrap
+
+from tunemill.clock import Clock
+from tunemill.errors import RunFolderUnwritable
+from tunemill.events import JournalCommitted
+from tunemill.files import sync_folder, unwritable
+from tunemill.journal.lines import Line, encode
+from tunemill.journal.segments import SEGMENT_BYTES_MAX, Location, segment_path
+
+_fsync = wrap(os.fsync)
+
+
+class _Batch:
+    """Lines that become durable together."""
+
+    __slots__ = ("done", "lines", "segment")
+
+    def __init__(self, segment: int) -> None:
+        self.segment = segment
+        self.lines: list[bytes] = []
+        self.done = asyncio.Event()
+
+
+class JournalWriter:
+    """The one writer of a journal. `run` must be running (in the caller's TaskGroup) for `commit` to return."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment: int,
+        offset: int,
+        clock: Clock,
+        emit: Callable[[JournalCommitted], None],
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+    ) -> None:
+        self._folder = folder
+        self._segment = segment
+        self._offset = offset
+        self._clock = clock
+        self._emit = emit
+        self._segment_bytes_max = segment_bytes_max
+        self._batches: list[_Batch] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._error: RunFolderUnwritable | None = None
+        self._file: Any = None  # aiofiles types its unbuffered files as Any
+        self._file_segment = 0
+
+    def append(self, line: Line) -> Location:
+        """Queue a line; it becomes durable with, or before, the next line that is committed."""
+        return self._append(line)[0]
+
+    async def commit(self, line: Line) -> Location:
+        """Queue a line and return when it is durable. Raises RunFolderUnwritable."""
+        location, batch = self._append(line)
+        await batch.done.wait()
+        if self._error is not None:
+            raise self._error
+        return location
+
+    def close(self) -> None:
+        """Let `run` return once everything queued is durable."""
+        self._closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write batches until closed. Ends quietly after a failure, which `commit` reports to everybody."""
+        try:
+            while not (self._closing and not self._batches):
+                await self._wake.wait()
+                self._wake.clear()
+                while self._batches and self._error is None:
+                    await self._write(self._batches.pop(0))
+                if self._error is not None:
+                    return
+        finally:
+            if self._error is None and self._batches:
+                self._error = RunFolderUnwritable(f"{self._folder}: the journal was closed before the line was written")
+            self._release_all()
+            if self._file is not None:
+                await self._file.close()
+
+    def _append(self, line: Line) -> tuple[Location, _Batch]:
+        if self._error is not None:
+            raise self._error
+        text = encode(line)
+        if self._offset + len(text) > self._segment_bytes_max and self._offset > 0:
+            self._segment, self._offset = self._segment + 1, 0
+        location = Location(self._segment, self._offset, len(text))
+        self._offset += len(text)
+        if not self._batches or self._batches[-1].segment != self._segment:
+            self._batches.append(_Batch(self._segment))
+        batch = self._batches[-1]
+        batch.lines.append(text)
+        self._wake.set()
+        return location, batch
+
+    async def _write(self, batch: _Batch) -> None:
+        started = self._clock.monotonic()
+        text = b"".join(batch.lines)
+        try:
+            await self._open(batch.segment)
+            await self._write_all(text)
+            await _fsync(self._file.fileno())
+        except OSError as error:
+            self._error = unwritable(segment_path(self._folder, batch.segment), error)
+            self._error.__cause__ = error
+        batch.done.set()
+        if self._error is None:
+            seconds = self._clock.monotonic() - started
+            self._emit(JournalCommitted(lines=len(batch.lines), bytes_written=len(text), seconds=seconds))
+
+    async def _open(self, segment: int) -> None:
+        if self._file_segment == segment:
+            return
+        if self._file is not None:
+            await self._file.close()
+        self._file = await aiofiles.open(segment_path(self._folder, segment), "ab", buffering=0)
+        self._file_segment = segment
+        sync_folder(self._folder)
+
+    async def _write_all(self, text: bytes) -> None:
+        """An unbuffered file may take less than it is given: on a disk that is filling up, for one."""
+        rest = memoryview(text)
+        while rest:
+            rest = rest[await self._file.write(rest) :]
+
+    def _release_all(self) -> None:
+        for batch in self._batches:
+            batch.done.set()
+        self._batches.clear()
