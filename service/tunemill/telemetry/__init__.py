@@ -1,0 +1,54 @@
+"""What a run shows of itself: logs, metrics, a progress display and an HTTP address.
+
+Everything in here subscribes to `tunemill.events` or reads `tunemill.statistics`, and nothing in the engine or the
+stages knows that it exists.
+"""
+
+from tunemill.telemetry.http import Address, parse_listen, status_server
+from tunemill.telemetry.log_lines import log_events, log_run_ended
+from tunemill.telemetry.logs import LineSink, LogFormat, LogLevel, configure_logs, run_logger
+from tunemill.telemetry.metrics import RunMetrics
+from tunemill.telemetry.panels import answer_panel, completion_panel
+from tunemill.telemetry.progress import (
+    Display,
+    LineDisplay,
+    LiveDisplay,
+    keep_fresh,
+    log_progress,
+    make_console,
+    make_display,
+    print_progress,
+)
+from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
+from tunemill.telemetry.words import dollars, duration, progress_line, waiting_words
+
+__all__ = [
+    "Address",
+    "Display",
+    "LineDisplay",
+    "LineSink",
+    "LiveDisplay",
+    "LogFormat",
+    "LogLevel",
+    "RunMetrics",
+    "answer_panel",
+    "completion_panel",
+    "configure_logs",
+    "dollars",
+    "duration",
+    "harmless",
+    "keep_fresh",
+    "log_events",
+    "log_progress",
+    "log_run_ended",
+    "make_console",
+    "make_display",
+    "mask_secrets",
+    "one_line",
+    "parse_listen",
+    "print_progress",
+    "progress_line",
+    "run_logger",
+    "status_server",
+    "waiting_words",
+]

@@ -1,0 +1,87 @@
+"""Pieces that pictures are made of: bars of several stretches, excerpts of fixed height, sparklines, clean text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
+
+_LINE_CHARS_MAX = 200
+_LOSSES = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a bar: how much of the whole it is, and how it looks without and with Unicode."""
+
+    share: float
+    ascii_mark: str
+    mark: str
+    style: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of stretches one after the other; what is left of the whole stays empty. As wide as it may be."""
+
+    parts: Sequence[Part]
+    columns_max: int = 1_000
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = min(options.max_width, self.columns_max)
+        start = 0
+        reached = 0.0
+        for part in self.parts:
+            reached += part.share
+            end = _column(reached, columns, start, is_something=part.share > 0)
+            yield Segment(
+                (part.ascii_mark if options.ascii_only else part.mark) * (end - start), Style.parse(part.style)
+            )
+            start = end
+        yield Segment(("." if options.ascii_only else "░") * (columns - start), Style.parse("dim"))
+        yield Segment.line()
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The first lines of a text, wrapped to the width. Always the same height, so that what is live holds still."""
+
+    text: str
+    lines: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        paragraph = Text(" ".join(self.text.split()), style="italic")
+        wrapped = paragraph.wrap(console, options.max_width)
+        shown = list(wrapped[: self.lines])
+        if len(wrapped) > self.lines:
+            shown[-1].append(" ...")
+            shown[-1].truncate(options.max_width, overflow="ellipsis")
+        yield from shown
+        yield from [Text("")] * (self.lines - len(shown))
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One character for each value, the lowest lowest. `values` is not empty."""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_LOSSES[round((value - low) / span * (len(_LOSSES) - 1))] for value in values)
+
+
+def cleaned(text: str, chars_max: int) -> str:
+    """The first `chars_max` characters of a text from outside, without keys and without anything a terminal obeys."""
+    return mask_secrets(harmless(text, chars_max=chars_max))
+
+
+def cleaned_line(text: str) -> str:
+    """`cleaned`, on one line of at most 200 characters."""
+    return mask_secrets(one_line(text, chars_max=_LINE_CHARS_MAX))
+
+
+def _column(reached: float, columns: int, start: int, *, is_something: bool) -> int:
+    """Where a stretch ends: as its share says, but at least one column where it is anything at all."""
+    end = max(start, min(columns, round(reached * columns)))
+    return min(columns, start + 1) if is_something and end == start else end

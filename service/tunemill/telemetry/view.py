@@ -1,0 +1,269 @@
+"""A run as a picture for a terminal: pure functions from figures and recent events to what rich can print.
+
+Promises: nothing in the picture comes from outside uncleaned (no markup, no control characters, no keys), colour never
+carries a meaning alone, and it reads at any width from 40 columns up.
+"""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tunemill.events import AttemptFailed, Failed
+from tunemill.model import Json, JsonObject, Lane, Picodollars, RunState, usd
+from tunemill.statistics import Money, RunStatistics
+from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line, sparkline
+from tunemill.telemetry.recent import RecentEvents
+from tunemill.telemetry.words import (
+    budget_words,
+    counts_words,
+    dollars,
+    duration,
+    percent,
+    rate_words,
+    spent_words,
+    state_words,
+    waiting_words,
+)
+
+_LABEL_COLUMNS = 9
+_LAST_TEXT_LINES = 3
+_LAST_TEXT_CHARS_MAX = 1_000
+_BUDGET_BAR_COLUMNS = 24
+_STATE_STYLES = {
+    RunState.IDLE: "dim",
+    RunState.RUNNING: "bold green",
+    RunState.DRAINING: "bold yellow",
+    RunState.INTERRUPTED: "bold yellow",
+    RunState.BUDGET_REACHED: "bold yellow",
+    RunState.FINISHED: "bold green",
+    RunState.FINISHED_WITH_FAILURES: "bold yellow",
+    RunState.REFUSED: "bold red",
+    RunState.FAILED: "bold red",
+}
+
+
+def live_frame(
+    statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float, losses: Sequence[float]
+) -> RenderableType:
+    """What the display shows while the run goes on."""
+    rows = _rows()
+    _add_trouble(rows, statistics, recent)
+    if _is_generating(statistics):
+        _add_generation(rows, statistics)
+    elif statistics.requests.planned:
+        rows.add_row("requests", _counts(statistics))
+    _add_money(rows, statistics, recent)
+    _add_later_phases(rows, statistics, recent, losses)
+    _add_failures(rows, recent)
+    if _is_generating(statistics):
+        _add_last_completion(rows, statistics, recent)
+    return Group(_header(statistics, recent, elapsed_s), *_progress_bar(statistics), rows)
+
+
+def final_frame(
+    statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float, losses: Sequence[float]
+) -> RenderableType:
+    """What is left on the screen at the end: how it ended, what there is now, what it cost."""
+    rows = _rows()
+    _add_trouble(rows, statistics, recent)
+    if statistics.requests.planned:
+        rows.add_row("requests", _counts(statistics))
+    _add_money(rows, statistics, recent)
+    _add_later_phases(rows, statistics, recent, losses)
+    if statistics.requests.failed:
+        _add_failures(rows, recent)
+    return Group(_header(statistics, recent, elapsed_s), *_progress_bar(statistics), rows)
+
+
+def _rows() -> Table:
+    rows = Table.grid(padding=(0, 1), expand=True)
+    rows.add_column(width=_LABEL_COLUMNS, style="dim", no_wrap=True)
+    rows.add_column(ratio=1, overflow="fold")
+    return rows
+
+
+def _header(statistics: RunStatistics, recent: RecentEvents, elapsed_s: float) -> RenderableType:
+    title = Text(statistics.run, style="bold", overflow="ellipsis")
+    title.append("  ")
+    title.append(state_words(statistics.state).upper(), style=_STATE_STYLES[statistics.state])
+    if statistics.simulated:
+        title.append("  simulated", style="magenta")
+    header = Table.grid(padding=(0, 1), expand=True)
+    header.add_column(ratio=1)
+    header.add_column(justify="right", style="dim", no_wrap=True)
+    header.add_row(title, duration(elapsed_s) if elapsed_s >= 1 else "")
+    reason = "" if recent.state is None else cleaned_line(recent.state.reason)
+    return Group(header, Text(reason, style="italic")) if reason else header
+
+
+def _progress_bar(statistics: RunStatistics) -> Sequence[RenderableType]:
+    """The bar with how far it is beside it; nothing where there is nothing to generate."""
+    counts = statistics.requests
+    if counts.planned == 0:
+        return ()
+    done = counts.completed + counts.failed
+    words = f"{done:,}/{counts.planned:,}  {percent(done, counts.planned)}"
+    line = Table.grid(padding=(0, 1), expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(
+        Bar(
+            (
+                Part(counts.completed / counts.planned, "#", "█", "green"),
+                Part(counts.failed / counts.planned, "x", "▓", "red"),
+                Part(counts.in_flight / counts.planned, "-", "▒", "cyan"),
+            )
+        ),
+        Text(words, style="bold"),
+    )
+    return (line,)
+
+
+def _is_generating(statistics: RunStatistics) -> bool:
+    return statistics.requests.waiting + statistics.requests.in_flight > 0
+
+
+def _counts(statistics: RunStatistics) -> Text:
+    counts = statistics.requests
+    words = Text(f"{counts.completed:,} completed")
+    words.append(f", {counts.failed:,} failed", style="red" if counts.failed else "")
+    if counts.in_flight or counts.waiting:
+        words.append(f", {counts.in_flight:,} in flight, {counts.waiting:,} waiting")
+    return words
+
+
+def _add_generation(rows: Table, statistics: RunStatistics) -> None:
+    counts = _counts(statistics)
+    if statistics.eta_s is not None:
+        counts.append(f", done in about {duration(statistics.eta_s)}", style="bold")
+    rows.add_row("requests", counts)
+    rows.add_row("rate", Text("\n").join(Text(line) for line in rate_words(statistics)))
+    if waiting := waiting_words(statistics.waiting_for):
+        rows.add_row("waiting", Text(f"for: {waiting}"))
+
+
+def _add_trouble(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
+    """What nobody may overlook."""
+    loud = "bold white on red"
+    for lane, circuit in recent.circuits.items():
+        rows.add_row(Text(" TROUBLE ", style=loud), Text(_circuit_words(lane, circuit.failures), style="bold red"))
+    if statistics.circuits_open and not recent.circuits:
+        words = "the provider keeps failing: sending slowly until it answers again"
+        rows.add_row(Text(" TROUBLE ", style=loud), Text(words, style="bold red"))
+
+
+def _circuit_words(lane: Lane, failures: int) -> str:
+    return f"{_lane(lane)} failed {failures:,} times in a row: circuit open, sending slowly until it answers again"
+
+
+def _add_money(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
+    money = statistics.money
+    spent = Text(spent_words(money))
+    if statistics.simulated:
+        spent.append("  simulated", style="magenta")
+    rows.add_row("dollars", spent)
+    rows.add_row("budget", _budget(money))
+    if recent.budget_short is not None and _is_generating(statistics):
+        short = recent.budget_short
+        words = f"the budget covers about {short.rows_that_fit:,} of {short.rows_planned:,} rows"
+        rows.add_row("", Text(words, style="yellow"))
+
+
+def _budget(money: Money) -> RenderableType:
+    words = Text(budget_words(money))
+    if money.budget is None or money.budget == 0:
+        return words
+    if money.forecast is not None and money.forecast > money.budget:
+        words.stylize("yellow")
+    used = money.settled + money.uncertain + money.reserved
+    words.append(f", {percent(used, money.budget)} used")
+    return Group(words, Bar(_money_parts(money, money.budget), columns_max=_BUDGET_BAR_COLUMNS))
+
+
+def _money_parts(money: Money, budget: Picodollars) -> tuple[Part, ...]:
+    return (
+        Part(usd(money.settled) / usd(budget), "#", "█", "green"),
+        Part(usd(money.uncertain) / usd(budget), "?", "▓", "yellow"),
+        Part(usd(money.reserved) / usd(budget), "-", "▒", "cyan"),
+    )
+
+
+def _add_later_phases(rows: Table, statistics: RunStatistics, recent: RecentEvents, losses: Sequence[float]) -> None:
+    if dataset := _dataset_words(statistics, recent):
+        rows.add_row("dataset", Text(dataset))
+    if statistics.fine_tune is None and not recent.fine_tune:
+        return
+    figures = statistics.fine_tune or {}
+    rows.add_row("fine-tune", _fine_tune_words(figures, recent))
+    if losses:
+        rows.add_row("loss", _loss(losses, figures))
+    for event in recent.fine_tune:
+        rows.add_row(
+            "", Text(cleaned_line(event.message or event.what), style="dim", overflow="ellipsis", no_wrap=True)
+        )
+
+
+def _dataset_words(statistics: RunStatistics, recent: RecentEvents) -> str:
+    built = recent.dataset
+    if built is not None:
+        return f"{built.train:,} train, {built.validation:,} validation, {built.rejected:,} rejected"
+    return "" if statistics.dataset is None else counts_words(statistics.dataset)
+
+
+def _fine_tune_words(figures: JsonObject, recent: RecentEvents) -> Text:
+    """The status first; the event is newer than the figures where both know it."""
+    last = recent.fine_tune[-1] if recent.fine_tune else None
+    status = (None if last is None else last.status) or _string(figures.get("status")) or "being prepared"
+    words = Text(cleaned_line(status), style="bold")
+    job = (None if last is None else last.fine_tuning_job_id) or _string(figures.get("fine_tuning_job_id"))
+    for detail in (job, _string(figures.get("fine_tuned_model"))):
+        if detail:
+            words.append(f"  {cleaned_line(detail)}", style="not bold")
+    return words
+
+
+def _loss(losses: Sequence[float], figures: JsonObject) -> Text:
+    words = Text(sparkline(losses), style="cyan")
+    words.append(f"  {losses[0]:.3f} to {losses[-1]:.3f}", style="default")
+    step, steps = figures.get("step"), figures.get("total_steps")
+    if isinstance(step, int) and not isinstance(step, bool):
+        words.append(f"  step {step:,}" + (f" of {steps:,}" if isinstance(steps, int) else ""), style="default")
+    return words
+
+
+def _add_failures(rows: Table, recent: RecentEvents) -> None:
+    for number, failure in enumerate(reversed(recent.failures)):
+        rows.add_row("" if number else "failures", _failure(failure))
+
+
+def _failure(failure: Failed | AttemptFailed) -> Text:
+    line = Text(overflow="ellipsis", no_wrap=True)
+    match failure:
+        case Failed():
+            line.append(f"{failure.kind.value} ", style="bold red")
+            line.append(f"{failure.step}: given up after {failure.attempts} attempts. ")
+        case AttemptFailed():
+            line.append(f"{failure.kind.value} ", style="yellow")
+            line.append(f"{failure.step}: again in {duration(failure.delay_s)}. ")
+    return line.append(cleaned_line(failure.message), style="dim")
+
+
+def _add_last_completion(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
+    completed = recent.completed
+    if completed is None:
+        return
+    tokens = "" if completed.usage is None else f", {completed.usage.output:,} tokens"
+    cost = dollars(completed.cost) + (" simulated" if statistics.simulated else "")
+    outcome = cleaned_line(completed.outcome)
+    rows.add_row("last", Text(f"{completed.step}: {outcome}{tokens}, {cost}, {duration(completed.duration_s)}"))
+    rows.add_row("", Excerpt(cleaned(completed.text, _LAST_TEXT_CHARS_MAX), lines=_LAST_TEXT_LINES))
+
+
+def _lane(lane: Lane) -> str:
+    return f"{lane.provider}/{lane.model}" if lane.provider else lane.model
+
+
+def _string(value: Json) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,161 @@
+"""A run's figures in words that a person reads: dollars, durations, what it waits for, and the one-line progress.
+
+Pure: values in, text out. Knows no terminal.
+"""
+
+from collections.abc import Mapping
+
+from tunemill.model import PICODOLLARS_PER_USD, Json, Picodollars, RunState, WaitReason, usd
+from tunemill.statistics import LimitLevel, Money, RunStatistics
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+_WAITING_WORDS: Mapping[WaitReason, str] = {
+    WaitReason.REQUESTS_PER_MINUTE: "requests per minute",
+    WaitReason.TOKENS_PER_MINUTE: "tokens per minute",
+    WaitReason.CONCURRENCY: "a free slot",
+    WaitReason.RETRY_AFTER: "provider asked us to wait",
+    WaitReason.BACKOFF: "pause before a retry",
+    WaitReason.BUDGET: "budget held by what is in flight",
+    WaitReason.OUTAGE: "provider to recover",
+    WaitReason.UPSTREAM: "an earlier step",
+    WaitReason.QUEUE: "their turn",
+}
+_STATE_WORDS: Mapping[RunState, str] = {  # the others are words already
+    RunState.BUDGET_REACHED: "budget reached",
+    RunState.FINISHED_WITH_FAILURES: "finished with failures",
+    RunState.REFUSED: "refused by the provider",
+}
+LIMIT_WORDS: Mapping[str, str] = {
+    "requests_per_minute": "requests/min",
+    "tokens_per_minute": "tokens/min",
+    "concurrency": "at once",
+}
+
+
+def dollars(amount: Picodollars) -> str:
+    """$1,234.56, and below ten cents as many digits as it takes to tell the amount from nothing."""
+    magnitude = abs(amount)
+    if magnitude >= PICODOLLARS_PER_USD // 10 or magnitude == 0:
+        return f"${usd(amount):,.2f}"
+    if magnitude >= PICODOLLARS_PER_USD // 100:
+        return f"${usd(amount):.3f}"
+    if magnitude >= PICODOLLARS_PER_USD // 10_000:
+        return f"${usd(amount):.4f}"
+    return f"${usd(amount):.6f}" if magnitude >= PICODOLLARS_PER_USD // 10**6 else "<$0.000001"
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `45 s`, `5 min 40 s`, `2 h 05 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02d} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02d} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def percent(part: float, whole: float) -> str:
+    """`39 %`; below ten with one digit after the point; 100 only when it is all."""
+    if whole <= 0:
+        return "0 %"
+    share = 100 * part / whole
+    if share < 10:
+        return f"{share:.1f} %"
+    return f"{min(int(share), 99) if part < whole else int(share)} %"
+
+
+def state_words(state: RunState) -> str:
+    """The state as a person says it."""
+    return _STATE_WORDS.get(state, state.value)
+
+
+def waiting_words(waiting_for: Mapping[str, int]) -> str:
+    """`requests per minute 12, provider asked us to wait 3`: most first, and last what merely queues. "" where none."""
+    waiting = [(reason, waiting_for.get(reason.value, 0)) for reason in WaitReason]
+    waiting.sort(key=lambda each: (each[0] is WaitReason.QUEUE, -each[1]))
+    return ", ".join(f"{_WAITING_WORDS[reason]} {count:,}" for reason, count in waiting if count)
+
+
+def used_of_limit(used: float, limit: float | None, kind: str) -> str:
+    """`498 of 500 requests/min`, or without a limit `498 requests/min`."""
+    of_limit = "" if limit is None else f" of {limit:,.0f}"
+    return f"{used:,.0f}{of_limit} {LIMIT_WORDS.get(kind, kind)}"
+
+
+def rate_words(statistics: RunStatistics) -> list[str]:
+    """How fast it goes, against the limits, in words; one line, or a line for each of several models."""
+    models = dict.fromkeys(level.model for level in statistics.limits)
+    if len(models) > 1:
+        return [_lane_rate(model, statistics) for model in models]
+    limits = {level.kind: level for level in statistics.limits}
+    measured = {
+        "requests_per_minute": statistics.requests_per_minute,
+        "tokens_per_minute": statistics.tokens_per_minute,
+        "concurrency": float(statistics.requests.in_flight),
+    }
+    return [", ".join(used_of_limit(used, _limit(limits.get(kind)), kind) for kind, used in measured.items())]
+
+
+def spent_words(money: Money) -> str:
+    """`$0.41 spent, $0.002 uncertain, $0.05 reserved`, leaving out what is nothing."""
+    words = [f"{dollars(money.settled)} spent"]
+    if money.uncertain:
+        words.append(f"{dollars(money.uncertain)} uncertain")
+    if money.reserved:
+        words.append(f"{dollars(money.reserved)} reserved")
+    return ", ".join(words)
+
+
+def budget_words(money: Money) -> str:
+    """`forecast $1.06 of $25.00 budget`, or as much of it as is known."""
+    forecast = "" if money.forecast is None else f"forecast {dollars(money.forecast)}"
+    if money.budget is None:
+        return forecast or "no budget"
+    return f"{forecast} of {dollars(money.budget)} budget" if forecast else f"budget {dollars(money.budget)}"
+
+
+def counts_words(figures: Mapping[str, Json]) -> str:
+    """The whole numbers of a mapping, each with its key: `180 train, 20 validation`."""
+    counts = [(key, value) for key, value in figures.items() if isinstance(value, int) and not isinstance(value, bool)]
+    return ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counts)
+
+
+def progress_line(statistics: RunStatistics) -> str:
+    """The whole run on one line, beginning with `progress 200/512 39 %`."""
+    counts, money = statistics.requests, statistics.money
+    done = counts.completed + counts.failed
+    parts = [f"progress {done:,}/{counts.planned:,} {percent(done, counts.planned)}", state_words(statistics.state)]
+    if counts.failed:
+        parts.append(f"{counts.failed:,} failed")
+    if done < counts.planned:
+        parts += rate_words(statistics)
+    parts += [spent_words(money) + (" (simulated)" if statistics.simulated else ""), budget_words(money)]
+    if statistics.eta_s is not None and done < counts.planned:
+        parts.append(f"ETA {duration(statistics.eta_s)}")
+    if statistics.circuits_open:
+        parts.append("PROVIDER IN TROUBLE: circuit open")
+    if waiting := waiting_words(statistics.waiting_for):
+        parts.append(f"waiting for: {waiting}")
+    return " | ".join(parts + _later_phases(statistics))
+
+
+def _later_phases(statistics: RunStatistics) -> list[str]:
+    parts = []
+    if statistics.dataset is not None and (counts := counts_words(statistics.dataset)):
+        parts.append(f"dataset: {counts}")
+    if statistics.fine_tune is not None and isinstance(status := statistics.fine_tune.get("status"), str):
+        parts.append(f"fine-tuning: {status}")
+    return parts
+
+
+def _lane_rate(model: str, statistics: RunStatistics) -> str:
+    levels = [level for level in statistics.limits if level.model == model]
+    return f"{model}: " + ", ".join(used_of_limit(level.used, level.limit, level.kind) for level in levels)
+
+
+def _limit(level: LimitLevel | None) -> float | None:
+    return None if level is None else level.limit
