@@ -62,7 +62,7 @@ async def submit(
     clock: Clock,
     emit: Subscriber,
     again: bool = False,
-    pace: SubmitPace = SubmitPace(),
+    pace: SubmitPace | None = None,
 ) -> SubmitResult:
     """Make sure that the dataset's fine-tuning job exists, and that there is one of it.
 
@@ -71,7 +71,7 @@ async def submit(
     """
     record = store.load(folder, order.run)
     dataset = await asyncio.to_thread(dataset_of, order)
-    stage = _Stage(order, target, folder, clock, emit, pace, record)
+    stage = _Stage(order, target, folder, clock, emit, pace or SubmitPace(), record)
     await stage.settle()
     verdict = decide(stage.record, dataset, settings_of(order.section), order.destination, again=again)
     if not isinstance(verdict, GoOn):
