@@ -33,31 +33,32 @@ _Fields: TypeAlias = Mapping[str, object]
 def log_events(logger: FilteringBoundLogger, *, calm: bool = False) -> Subscriber:
     """A subscriber that logs each event.
 
-    With `calm` (a live display shows the same), what happens to single requests and limits goes to debug, so that the
-    screen holds still. Sent and JournalCommitted are debug always.
+    With `calm` (a live display shows the same) everything goes to debug, so that the screen holds still, except what
+    the display forgets and a person wants to find again: that a circuit opened and closed. Sent and JournalCommitted
+    are debug always.
     """
 
     def subscriber(event: Event) -> None:
-        level = _level(event, calm)
+        level = logging.DEBUG if calm and not isinstance(event, CircuitChanged) else _level(event)
         if logger.is_enabled_for(level):
             logger.log(level, _name(event), **_fields(event))
 
     return subscriber
 
 
-def log_run_ended(logger: FilteringBoundLogger, statistics: RunStatistics) -> None:
-    """The last line of a run: the same figures as `status --json`."""
-    logger.info("run_ended", **statistics.to_json())
+def log_run_ended(logger: FilteringBoundLogger, statistics: RunStatistics, *, calm: bool = False) -> None:
+    """The last line of a run: the figures of `status --json`. Debug with `calm`: the display ends with them too."""
+    logger.log(logging.DEBUG if calm else logging.INFO, "run_ended", **statistics.to_json())
 
 
-def _level(event: Event, calm: bool) -> int:
+def _level(event: Event) -> int:
     match event:
         case Sent() | JournalCommitted():
             return logging.DEBUG
         case Completed() | AttemptFailed() | LimitChanged():
-            return logging.DEBUG if calm else logging.INFO
+            return logging.INFO
         case Failed():
-            return logging.DEBUG if calm else logging.WARNING
+            return logging.WARNING
         case CircuitChanged():
             return logging.WARNING if event.is_open else logging.INFO
         case BudgetShort():

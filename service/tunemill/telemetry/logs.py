@@ -107,7 +107,6 @@ def _shared_processors(secrets: tuple[str, ...]) -> list[Processor]:
     """Tracebacks come before the mask, so that it sees them, and never with local variables, which hold prompts."""
     return [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _mask_with(secrets),
     ]
@@ -130,14 +129,23 @@ def _mask_with(secrets: tuple[str, ...]) -> Processor:
 
 
 def _pretty(stream: TextIO) -> list[Processor]:
+    """Short enough for a terminal: the time of day where the person is, and not the run, which is on the screen."""
     return [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        _without_run,
         _harmless_fields,
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty() and not os.environ.get("NO_COLOR"),
             exception_formatter=structlog.dev.plain_traceback,
+            sort_keys=False,
             pad_event_to=20,
         ),
     ]
+
+
+def _without_run(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    fields.pop("run", None)
+    return fields
 
 
 def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -154,7 +162,11 @@ def _harmless_field(key: str, value: object) -> object:
 
 
 def _as_json() -> list[Processor]:
-    return [_leading_fields_first, structlog.processors.JSONRenderer(serializer=_json)]
+    return [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _leading_fields_first,
+        structlog.processors.JSONRenderer(serializer=_json),
+    ]
 
 
 def _leading_fields_first(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

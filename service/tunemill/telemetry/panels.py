@@ -1,6 +1,7 @@
 """A completion in a frame, with the prompt that brought it: for the pilot and for `show`."""
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.panel import Panel
 from rich.text import Text
 
@@ -9,6 +10,7 @@ from tunemill.telemetry.pieces import cleaned, cleaned_line
 from tunemill.telemetry.words import dollars, duration
 
 _PANEL_CHARS_MAX = 20_000
+_PANEL_COLUMNS_MAX = 110  # longer lines are hard to read
 
 
 def completion_panel(completed: Completed, *, prompt: str, simulated: bool) -> RenderableType:
@@ -27,7 +29,7 @@ def answer_panel(*, title: str, prompt: str, text: str, footer: str) -> Renderab
     """A prompt and the answer to it in a frame; both are cleaned here and cut at 20,000 characters."""
     shown_prompt = Text(cleaned(prompt, _PANEL_CHARS_MAX).strip(), style="dim")
     shown_text = Text(cleaned(text, _PANEL_CHARS_MAX).strip() or "(no text)")
-    return Panel(
+    panel = Panel(
         Group(shown_prompt, Text(""), shown_text),
         title=Text(cleaned_line(title), style="bold"),
         title_align="left",
@@ -35,3 +37,4 @@ def answer_panel(*, title: str, prompt: str, text: str, footer: str) -> Renderab
         subtitle_align="right",
         border_style="dim",
     )
+    return Constrain(panel, _PANEL_COLUMNS_MAX)

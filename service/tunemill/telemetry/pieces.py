@@ -29,10 +29,9 @@ class Bar:
     """A bar of stretches one after the other; what is left of the whole stays empty. As wide as it may be."""
 
     parts: Sequence[Part]
-    columns_max: int = 1_000
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = min(options.max_width, self.columns_max)
+        columns = options.max_width
         start = 0
         reached = 0.0
         for part in self.parts:

@@ -1,9 +1,9 @@
-"""What a display remembers of the events: the last completion, the last few failures, which circuits are open.
+"""What a display remembers of the events: the last completion, the last few failures, retries, open circuits.
 
 Bounded, whatever happens. Taking an event costs next to nothing; cleaning up its text is left to whoever shows it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from typing import assert_never
 
 from tunemill.events import (
@@ -24,19 +24,31 @@ from tunemill.events import (
 from tunemill.model import Lane
 
 _FAILURES_MAX = 3
-_FINE_TUNE_EVENTS_MAX = 4
+_FINE_TUNE_EVENTS_MAX = 10
 
 
 class RecentEvents:
     """A subscriber (`on_event`) and what it remembers; each attribute is empty until there is something."""
 
-    __slots__ = ("budget_short", "circuits", "completed", "dataset", "failures", "fine_tune", "state")
+    __slots__ = (
+        "budget_short",
+        "circuits",
+        "completed",
+        "dataset",
+        "failures",
+        "fine_tune",
+        "retries",
+        "retry",
+        "state",
+    )
 
     circuits: dict[Lane, CircuitChanged]
 
     def __init__(self) -> None:
         self.completed: Completed | None = None
-        self.failures: deque[Failed | AttemptFailed] = deque(maxlen=_FAILURES_MAX)
+        self.failures: deque[Failed] = deque(maxlen=_FAILURES_MAX)
+        self.retries: Counter[str] = Counter()  # attempts that failed and are made again, by the kind of failure
+        self.retry: AttemptFailed | None = None  # the last of them
         self.circuits = {}  # the open ones
         self.budget_short: BudgetShort | None = None
         self.state: StateChanged | None = None
@@ -48,8 +60,11 @@ class RecentEvents:
         match event:
             case Completed():
                 self.completed = event
-            case Failed() | AttemptFailed():
+            case Failed():
                 self.failures.append(event)
+            case AttemptFailed():
+                self.retries[event.kind.value] += 1
+                self.retry = event
             case CircuitChanged():
                 self._circuit(event)
             case Sent() | JournalCommitted() | LimitChanged() | RunStarted():

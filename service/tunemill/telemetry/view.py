@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunemill.events import AttemptFailed, Failed
+from tunemill.events import Failed
 from tunemill.model import Json, JsonObject, Lane, Picodollars, RunState, usd
 from tunemill.statistics import Money, RunStatistics
 from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line, sparkline
@@ -20,8 +20,10 @@ from tunemill.telemetry.words import (
     counts_words,
     dollars,
     duration,
+    in_flight_words,
     percent,
     rate_words,
+    rough_duration,
     spent_words,
     state_words,
     waiting_words,
@@ -29,8 +31,9 @@ from tunemill.telemetry.words import (
 
 _LABEL_COLUMNS = 9
 _LAST_TEXT_LINES = 3
+_FINE_TUNE_EVENTS_MAX = 4
 _LAST_TEXT_CHARS_MAX = 1_000
-_BUDGET_BAR_COLUMNS = 24
+_BUDGET_BAR_COLUMNS = 16
 _STATE_STYLES = {
     RunState.IDLE: "dim",
     RunState.RUNNING: "bold green",
@@ -55,9 +58,10 @@ def live_frame(
     elif statistics.requests.planned:
         rows.add_row("requests", _counts(statistics))
     _add_money(rows, statistics, recent)
-    _add_later_phases(rows, statistics, recent, losses)
+    _add_later_phases(rows, statistics, recent, losses, events_max=_FINE_TUNE_EVENTS_MAX)
     _add_failures(rows, recent)
     if _is_generating(statistics):
+        _add_retries(rows, recent)
         _add_last_completion(rows, statistics, recent)
     return Group(_header(statistics, recent, elapsed_s), *_progress_bar(statistics), rows)
 
@@ -71,7 +75,7 @@ def final_frame(
     if statistics.requests.planned:
         rows.add_row("requests", _counts(statistics))
     _add_money(rows, statistics, recent)
-    _add_later_phases(rows, statistics, recent, losses)
+    _add_later_phases(rows, statistics, recent, losses, events_max=1)
     if statistics.requests.failed:
         _add_failures(rows, recent)
     return Group(_header(statistics, recent, elapsed_s), *_progress_bar(statistics), rows)
@@ -93,9 +97,16 @@ def _header(statistics: RunStatistics, recent: RecentEvents, elapsed_s: float) -
     header = Table.grid(padding=(0, 1), expand=True)
     header.add_column(ratio=1)
     header.add_column(justify="right", style="dim", no_wrap=True)
-    header.add_row(title, duration(elapsed_s) if elapsed_s >= 1 else "")
+    header.add_row(title, _times(statistics, elapsed_s))
     reason = "" if recent.state is None else cleaned_line(recent.state.reason)
     return Group(header, Text(reason, style="italic")) if reason else header
+
+
+def _times(statistics: RunStatistics, elapsed_s: float) -> str:
+    elapsed = rough_duration(elapsed_s)
+    if statistics.eta_s is None or not _is_generating(statistics):
+        return elapsed
+    return f"{elapsed}, ETA {rough_duration(statistics.eta_s)}"
 
 
 def _progress_bar(statistics: RunStatistics) -> Sequence[RenderableType]:
@@ -130,18 +141,15 @@ def _counts(statistics: RunStatistics) -> Text:
     words = Text(f"{counts.completed:,} completed")
     words.append(f", {counts.failed:,} failed", style="red" if counts.failed else "")
     if counts.in_flight or counts.waiting:
-        words.append(f", {counts.in_flight:,} in flight, {counts.waiting:,} waiting")
+        words.append(f", {in_flight_words(statistics)}, {counts.waiting:,} waiting")
     return words
 
 
 def _add_generation(rows: Table, statistics: RunStatistics) -> None:
-    counts = _counts(statistics)
-    if statistics.eta_s is not None:
-        counts.append(f", done in about {duration(statistics.eta_s)}", style="bold")
-    rows.add_row("requests", counts)
+    rows.add_row("requests", _counts(statistics))
     rows.add_row("rate", Text("\n").join(Text(line) for line in rate_words(statistics)))
     if waiting := waiting_words(statistics.waiting_for):
-        rows.add_row("waiting", Text(f"for: {waiting}"))
+        rows.add_row("waits for", Text(waiting))
 
 
 def _add_trouble(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
@@ -177,9 +185,11 @@ def _budget(money: Money) -> RenderableType:
         return words
     if money.forecast is not None and money.forecast > money.budget:
         words.stylize("yellow")
-    used = money.settled + money.uncertain + money.reserved
-    words.append(f", {percent(used, money.budget)} used")
-    return Group(words, Bar(_money_parts(money, money.budget), columns_max=_BUDGET_BAR_COLUMNS))
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=_BUDGET_BAR_COLUMNS)
+    line.add_column()
+    line.add_row(Bar(_money_parts(money, money.budget)), words)
+    return line
 
 
 def _money_parts(money: Money, budget: Picodollars) -> tuple[Part, ...]:
@@ -190,7 +200,9 @@ def _money_parts(money: Money, budget: Picodollars) -> tuple[Part, ...]:
     )
 
 
-def _add_later_phases(rows: Table, statistics: RunStatistics, recent: RecentEvents, losses: Sequence[float]) -> None:
+def _add_later_phases(
+    rows: Table, statistics: RunStatistics, recent: RecentEvents, losses: Sequence[float], *, events_max: int
+) -> None:
     if dataset := _dataset_words(statistics, recent):
         rows.add_row("dataset", Text(dataset))
     if statistics.fine_tune is None and not recent.fine_tune:
@@ -199,7 +211,7 @@ def _add_later_phases(rows: Table, statistics: RunStatistics, recent: RecentEven
     rows.add_row("fine-tune", _fine_tune_words(figures, recent))
     if losses:
         rows.add_row("loss", _loss(losses, figures))
-    for event in recent.fine_tune:
+    for event in list(recent.fine_tune)[-events_max:]:
         rows.add_row(
             "", Text(cleaned_line(event.message or event.what), style="dim", overflow="ellipsis", no_wrap=True)
         )
@@ -238,16 +250,21 @@ def _add_failures(rows: Table, recent: RecentEvents) -> None:
         rows.add_row("" if number else "failures", _failure(failure))
 
 
-def _failure(failure: Failed | AttemptFailed) -> Text:
+def _failure(failure: Failed) -> Text:
     line = Text(overflow="ellipsis", no_wrap=True)
-    match failure:
-        case Failed():
-            line.append(f"{failure.kind.value} ", style="bold red")
-            line.append(f"{failure.step}: given up after {failure.attempts} attempts. ")
-        case AttemptFailed():
-            line.append(f"{failure.kind.value} ", style="yellow")
-            line.append(f"{failure.step}: again in {duration(failure.delay_s)}. ")
+    line.append(f"{failure.kind.value} ", style="bold red")
+    line.append(f"{failure.step}: given up after {failure.attempts} attempts. ")
     return line.append(cleaned_line(failure.message), style="dim")
+
+
+def _add_retries(rows: Table, recent: RecentEvents) -> None:
+    """How often it had to try again in this process, and why the last time."""
+    retry = recent.retry
+    if retry is None:
+        return
+    rows.add_row("retries", Text(", ".join(f"{kind} {count:,}" for kind, count in recent.retries.most_common())))
+    line = Text(f"{retry.step}: again in {duration(retry.delay_s)}. ", overflow="ellipsis", no_wrap=True)
+    rows.add_row("", line.append(cleaned_line(retry.message), style="dim"))
 
 
 def _add_last_completion(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:

@@ -6,7 +6,7 @@ Pure: values in, text out. Knows no terminal.
 from collections.abc import Mapping
 
 from tunemill.model import PICODOLLARS_PER_USD, Json, Picodollars, RunState, WaitReason, usd
-from tunemill.statistics import LimitLevel, Money, RunStatistics
+from tunemill.statistics import Money, RunStatistics
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _WAITING_WORDS: Mapping[WaitReason, str] = {
@@ -58,6 +58,11 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
+def rough_duration(seconds: float) -> str:
+    """`duration` in whole seconds, for what changes while one looks at it."""
+    return f"{round(seconds)} s" if seconds < 10 else duration(seconds)
+
+
 def percent(part: float, whole: float) -> str:
     """`39 %`; below ten with one digit after the point; 100 only when it is all."""
     if whole <= 0:
@@ -91,13 +96,18 @@ def rate_words(statistics: RunStatistics) -> list[str]:
     models = dict.fromkeys(level.model for level in statistics.limits)
     if len(models) > 1:
         return [_lane_rate(model, statistics) for model in models]
-    limits = {level.kind: level for level in statistics.limits}
+    limits = {level.kind: level.limit for level in statistics.limits}
     measured = {
         "requests_per_minute": statistics.requests_per_minute,
         "tokens_per_minute": statistics.tokens_per_minute,
-        "concurrency": float(statistics.requests.in_flight),
     }
-    return [", ".join(used_of_limit(used, _limit(limits.get(kind)), kind) for kind, used in measured.items())]
+    return [", ".join(used_of_limit(used, limits.get(kind), kind) for kind, used in measured.items())]
+
+
+def in_flight_words(statistics: RunStatistics) -> str:
+    """`64 of 256 in flight`; without a limit, or with several models that each have one, `64 in flight`."""
+    limits = [level.limit for level in statistics.limits if level.kind == "concurrency"]
+    return used_of_limit(statistics.requests.in_flight, limits[0] if len(limits) == 1 else None, "in flight")
 
 
 def spent_words(money: Money) -> str:
@@ -111,11 +121,10 @@ def spent_words(money: Money) -> str:
 
 
 def budget_words(money: Money) -> str:
-    """`forecast $1.06 of $25.00 budget`, or as much of it as is known."""
-    forecast = "" if money.forecast is None else f"forecast {dollars(money.forecast)}"
-    if money.budget is None:
-        return forecast or "no budget"
-    return f"{forecast} of {dollars(money.budget)} budget" if forecast else f"budget {dollars(money.budget)}"
+    """`1.8 % of $25.00 budget, forecast $1.06`, or as much of it as is known."""
+    used = money.settled + money.uncertain + money.reserved
+    words = "no budget" if money.budget is None else f"{percent(used, money.budget)} of {dollars(money.budget)} budget"
+    return words if money.forecast is None else f"{words}, forecast {dollars(money.forecast)}"
 
 
 def counts_words(figures: Mapping[str, Json]) -> str:
@@ -132,10 +141,10 @@ def progress_line(statistics: RunStatistics) -> str:
     if counts.failed:
         parts.append(f"{counts.failed:,} failed")
     if done < counts.planned:
-        parts += rate_words(statistics)
+        parts += [in_flight_words(statistics), *rate_words(statistics)]
     parts += [spent_words(money) + (" (simulated)" if statistics.simulated else ""), budget_words(money)]
     if statistics.eta_s is not None and done < counts.planned:
-        parts.append(f"ETA {duration(statistics.eta_s)}")
+        parts.append(f"ETA {rough_duration(statistics.eta_s)}")
     if statistics.circuits_open:
         parts.append("PROVIDER IN TROUBLE: circuit open")
     if waiting := waiting_words(statistics.waiting_for):
@@ -155,7 +164,3 @@ def _later_phases(statistics: RunStatistics) -> list[str]:
 def _lane_rate(model: str, statistics: RunStatistics) -> str:
     levels = [level for level in statistics.limits if level.model == model]
     return f"{model}: " + ", ".join(used_of_limit(level.used, level.limit, level.kind) for level in levels)
-
-
-def _limit(level: LimitLevel | None) -> float | None:
-    return None if level is None else level.limit
