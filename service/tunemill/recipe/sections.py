@@ -1,11 +1,13 @@
-"""The recipe's sections as frozen values, one class a table of the TOML file. Unknown keys are refused."""
+"""The recipe's sections as frozen values, one class a table of the TOML file. Unknown keys are refused.
+
+What is wrong with one value is said here by types and ranges; what only two values together can get wrong is said in
+`recipe.rules`. Read recipes with `load_recipe`: only it gives messages that a person can act on.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from tunemill.model import Json
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_API_KEY_ENV = "OPENAI_API_KEY"
@@ -15,6 +17,9 @@ class Section(BaseModel):
     """Base of all sections: immutable, and nothing is accepted that is not named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, protected_namespaces=())
+
+    template_keys: ClassVar[frozenset[str]] = frozenset()
+    """The keys that hold templates; each may be given as KEY_file instead."""
 
 
 class ProviderSection(Section):
@@ -28,25 +33,27 @@ class GridSource(Section):
     """Every combination of the axes, the last axis fastest; with `sample`, so many of them drawn with the seed."""
 
     kind: Literal["grid"]
-    axes: Mapping[str, list[Json]]
+    axes: Mapping[str, list[JsonValue]]
     sample: int | None = Field(default=None, ge=1)
     seed: int = 0
 
 
 class FilesSource(Section):
-    """Text files by glob, relative to the recipe, in sorted order. Fields: text, path, name."""
+    """Text files by glob, in sorted order. Fields: text, path, name. Relative to the recipe, or to `folder`."""
 
     kind: Literal["files"]
     paths: list[str] = Field(min_length=1)
+    folder: str | None = None
     sample: int | None = Field(default=None, ge=1)
     seed: int = 0
 
 
 class TableSource(Section):
-    """A CSV, TSV or JSONL file, relative to the recipe; the columns are the fields."""
+    """A CSV, TSV or JSONL file; the columns are the fields. Relative to the recipe, or to `folder`."""
 
     kind: Literal["table"]
-    path: str
+    path: str = Field(min_length=1)
+    folder: str | None = None
     sample: int | None = Field(default=None, ge=1)
     seed: int = 0
 
@@ -60,14 +67,16 @@ class StepSection(Section):
     After loading, `prompt` and `system` hold the templates' text, also where the recipe named files.
     """
 
+    template_keys = frozenset({"prompt", "system"})
+
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     model: str = Field(min_length=1)
     provider: str = ""  # "" is [provider]
     endpoint: Literal["chat", "completions"] = "chat"
     prompt: str
     system: str | None = None
-    samples: int = Field(default=1, ge=1)
-    params: Mapping[str, Json] = Field(default_factory=dict)
+    samples: int = Field(default=1, ge=1, le=10_000)
+    params: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
 class ModelLimits(Section):
@@ -84,8 +93,8 @@ class LimitsSection(Section):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     concurrency: int = Field(default=256, ge=1, le=100_000)
-    attempts_max: int = Field(default=6, ge=1)
-    timeout_s: float = Field(default=120.0, gt=0)
+    attempts_max: int = Field(default=6, ge=1, le=1000)
+    timeout_s: float = Field(default=120.0, gt=0, le=86_400)
     outage_max_s: float = Field(default=1800.0, gt=0)
     models: Mapping[str, ModelLimits] = Field(default_factory=dict)
 
@@ -134,6 +143,8 @@ class ChatTrain(Section):
     """`[train] format = "chat"`. Either templates (system, user, assistant) or `messages`, the name of a row field that
     holds a whole list of messages (an example already)."""
 
+    template_keys = frozenset({"system", "user", "assistant"})
+
     format: Literal["chat"] = "chat"
     system: str | None = None
     user: str | None = None
@@ -146,17 +157,21 @@ class ChatTrain(Section):
 class CompletionTrain(Section):
     """`[train] format = "completion"`: a prompt that ends with `separator`, a completion that ends with `stop`."""
 
+    template_keys = frozenset({"prompt", "completion"})
+
     format: Literal["completion"]
     prompt: str
     completion: str
-    separator: str = "\n\n###\n\n"
-    stop: str = " END"
+    separator: str = Field(default="\n\n###\n\n", min_length=1)
+    stop: str = Field(default=" END", min_length=1)
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
 
 
 class PreferenceTrain(Section):
     """`[train] format = "preference"`: one input and two answers, the preferred one and the other."""
+
+    template_keys = frozenset({"system", "user", "preferred", "non_preferred"})
 
     format: Literal["preference"]
     system: str | None = None
@@ -177,10 +192,10 @@ class FineTuneSection(Section):
     provider: str = ""
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
     method: Literal["supervised", "dpo"] = "supervised"
-    n_epochs: int | Literal["auto"] = "auto"
-    batch_size: int | Literal["auto"] = "auto"
-    learning_rate_multiplier: float | Literal["auto"] = "auto"
-    beta: float | Literal["auto"] = "auto"
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    beta: Annotated[float, Field(gt=0, le=2)] | Literal["auto"] = "auto"
     seed: int | None = None
     wandb_project: str | None = None
 

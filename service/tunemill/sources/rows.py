@@ -1,0 +1,33 @@
+"""What every source promises, and how a row gets its id."""
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Protocol
+
+import orjson
+
+from tunemill.model import Json, Row
+
+
+class Source(Protocol):
+    """Rows, lazily and always in the same order."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that templates may use. A JSONL row may lack some of them; every other row has them all."""
+
+    def count(self) -> int:
+        """How many rows there are, with `sample` taken into account. Costs nothing for a grid or for files; a table is
+        read through once."""
+
+    def rows(self) -> Iterator[Row]:
+        """Every row. Raises SourceError, naming file and line, where one cannot be read."""
+
+    def check(self) -> None:
+        """Read everything once, keep nothing, and raise what `rows` would raise: for before money is spent."""
+
+
+def row_of(fields: Mapping[str, Json]) -> Row:
+    """A row whose id is a hash of its content, whatever the order of its fields."""
+    canonical = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    return Row(id=blake2b(canonical, digest_size=16).hexdigest(), fields=fields)

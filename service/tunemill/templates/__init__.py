@@ -1,0 +1,16 @@
+"""A recipe's prompts: compiled once, rendered for many rows, and the filters that cut long documents."""
+
+from tunemill.templates.compiled import BUILT_IN_NAMES, TEXT_CHARS_MAX, Template, Unrenderable, entropy
+from tunemill.templates.truncation import CUT_MARKER, tokens_estimated, truncate_chars, truncate_tokens
+
+__all__ = [
+    "BUILT_IN_NAMES",
+    "CUT_MARKER",
+    "TEXT_CHARS_MAX",
+    "Template",
+    "Unrenderable",
+    "entropy",
+    "tokens_estimated",
+    "truncate_chars",
+    "truncate_tokens",
+]

@@ -1,0 +1,215 @@
+"""Templates: compiled once and rendered for many rows.
+
+Jinja2 in its immutable sandbox. What a template promises:
+
+- The same values render to the same text on every machine and at every restart: nothing random can be reached.
+- A name that a row does not have is an error of that row (`Unrenderable`), never silently empty.
+- One newline at the very end of the template is dropped, so that a prompt between TOML's triple quotes, or one that
+  ends like every text file, does not end with a newline. Who wants one writes two. Nothing else is stripped.
+- Text and numbers render as they are written, true and false in lower case, null as nothing, lists and tables as JSON.
+- A rendered text has at most `TEXT_CHARS_MAX` characters. This, and the limits on what one expression may build, are a
+  guard against accidents: a recipe belongs to the person who runs it.
+
+It does not know which names exist; whoever knows the rows compares `Template.names` with them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes
+from jinja2 import Template as JinjaTemplate
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+
+from tunemill.errors import RecipeError
+from tunemill.model import Json
+from tunemill.templates.truncation import truncate_chars, truncate_tokens
+
+TEXT_CHARS_MAX = 10_000_000
+EXPRESSION_SIZE_MAX = 1_000_000  # characters or items that one operator, method or filter may be asked to build
+BUILT_IN_NAMES = frozenset({"entropy", "row_id", "sample", "row"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrenderable:
+    """This row cannot be rendered by this template. `key` is the template's place in the recipe."""
+
+    key: str
+    problem: str
+
+
+class Template:
+    """One compiled template. `names` are the names that it reads and does not define itself."""
+
+    __slots__ = ("_compiled", "key", "names", "text")
+
+    def __init__(self, *, text: str, key: str, names: frozenset[str], compiled: JinjaTemplate) -> None:
+        self.text = text
+        self.key = key
+        self.names = names
+        self._compiled = compiled
+
+    @classmethod
+    def parse(cls, text: str, *, key: str, file: Path | str | None = None) -> "Template":
+        """Compile `text`. Raises RecipeError naming `file`, `key` and the template's own line."""
+        try:
+            tree = _ENVIRONMENT.parse(text)
+            _refuse_other_templates(tree, key=key, file=file)
+            _check_truncation_arguments(tree, key=key, file=file)
+            names = frozenset(meta.find_undeclared_variables(tree)) - _ENVIRONMENT.globals.keys()
+            compiled = _ENVIRONMENT.from_string(text)
+        except TemplateSyntaxError as error:
+            raise _fault(str(error.message), line=error.lineno, key=key, file=file) from error
+        except RecursionError as error:
+            raise _fault("it is nested too deeply", line=1, key=key, file=file) from error
+        return cls(text=text, key=key, names=names, compiled=compiled)
+
+    def render(self, values: Mapping[str, Json]) -> str | Unrenderable:
+        """The text for these values, or why there is none."""
+        try:
+            return "".join(_bounded(self._compiled.generate(values)))
+        except Exception as error:
+            # The expressions are the recipe's own code, so they may raise anything; and as they work for other rows,
+            # it is this row that is set aside.
+            return Unrenderable(key=self.key, problem=str(error) or type(error).__name__)
+
+
+def entropy(seed: int, row_id: str, sample: int) -> str:
+    """A UUID (version 8) that depends on nothing but the seed, the row and the sample."""
+    digits = blake2b(f"{seed}/{row_id}/{sample}".encode(), digest_size=16, person=b"tunemill-entropy").hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja2's immutable sandbox, with a limit on what a single operator or method call may build."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("text % values is not available: join texts with ~")
+        if operator == "**" and not (_is_at_most(left, 10**6) and _is_at_most(right, 64)):
+            raise SecurityError("the power is too large")
+        if operator == "*" and _product_size(left, right) > EXPRESSION_SIZE_MAX:
+            raise SecurityError(f"the product is larger than {EXPRESSION_SIZE_MAX:,} characters or items")
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(getattr(obj, "__self__", None), str):
+            _refuse_large_numbers(args)
+        return super().call(context, obj, *args, **kwargs)
+
+
+def _environment() -> _Environment:
+    environment = _Environment(undefined=StrictUndefined, finalize=_show, autoescape=False)
+    for name in ("center", "indent", "slice", "batch", "wordwrap"):
+        environment.filters[name] = _limited(environment.filters[name])
+    environment.filters["truncate_chars"] = truncate_chars
+    environment.filters["truncate_tokens"] = truncate_tokens
+    # A prompt that differs at every restart has another request id each time, and is paid for each time.
+    del environment.filters["random"]
+    del environment.globals["lipsum"]
+    # printf-style widths can ask for any amount of padding, and nobody needs them beside `~` and `round`.
+    del environment.filters["format"]
+    return environment
+
+
+def _show(value: object) -> object:
+    """How a value stands in a prompt. Jinja2 calls this for every `{{ ... }}`."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Undefined):  # an undefined one raises the error that names it
+        return str(value)
+    if isinstance(value, Mapping | list | tuple):
+        return orjson.dumps(value, default=_plain).decode()
+    raise _cannot_be_written(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise _cannot_be_written(value)
+
+
+def _cannot_be_written(value: object) -> TypeError:
+    return TypeError(f"a {type(value).__name__} cannot be written into a text")
+
+
+def _bounded(parts: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > TEXT_CHARS_MAX:
+            raise SecurityError(f"the rendered text is longer than {TEXT_CHARS_MAX:,} characters")
+        yield part
+
+
+def _is_at_most(value: object, limit: int) -> bool:
+    return isinstance(value, int | float) and abs(value) <= limit
+
+
+def _product_size(left: object, right: object) -> int:
+    for many, times in ((left, right), (right, left)):
+        if isinstance(many, str | list | tuple) and isinstance(times, int):
+            return len(many) * max(times, 0)
+    if isinstance(left, int) and isinstance(right, int):
+        return left.bit_length() + right.bit_length()
+    return 0
+
+
+def _refuse_large_numbers(arguments: Iterable[object]) -> None:
+    for argument in arguments:
+        if isinstance(argument, int) and argument > EXPRESSION_SIZE_MAX:
+            raise SecurityError(f"{argument:,} is more than the {EXPRESSION_SIZE_MAX:,} that may be asked for")
+
+
+def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that takes a width or a count, with a limit on it."""
+
+    @wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        _refuse_large_numbers((*args, *kwargs.values()))
+        return function(*args, **kwargs)
+
+    return limited
+
+
+def _refuse_other_templates(tree: nodes.Template, *, key: str, file: Path | str | None) -> None:
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        raise _fault("a template cannot include, import or extend another one", line=node.lineno, key=key, file=file)
+
+
+def _check_truncation_arguments(tree: nodes.Template, *, key: str, file: Path | str | None) -> None:
+    """Where a truncation's length and marker are written as constants, a wrong one fails now and not at every row."""
+    for call in tree.find_all(nodes.Filter):
+        if call.name not in ("truncate_chars", "truncate_tokens"):
+            continue
+        arguments = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
+        if len(arguments) != len(call.args) or call.kwargs or call.dyn_args or call.dyn_kwargs:
+            continue
+        cut = truncate_chars if call.name == "truncate_chars" else truncate_tokens
+        try:
+            cut("", *arguments)
+        except (TypeError, ValueError) as error:
+            raise _fault(f"{call.name}: {error}", line=call.lineno, key=key, file=file) from error
+
+
+def _fault(problem: str, *, line: int, key: str, file: Path | str | None) -> RecipeError:
+    return RecipeError(
+        f"line {line} of this template: {problem}",
+        mend="templates are Jinja2: names stand in {{ }}, statements in {% %}",
+        file=file,
+        key=key,
+    )
+
+
+_ENVIRONMENT = _environment()
