@@ -1,0 +1,321 @@
+"""The one brain of a run: walks the rows, hands requests to the lanes of their models, follows each chain of steps, and
+decides when it is over.
+
+Memory depends on what is under way: rows are walked only as far as there is room, and what was answered is forgotten as
+soon as the steps that read it were rendered.
+
+    RUNNING ── every place completed or failed ──────────────> FINISHED, FINISHED_WITH_FAILURES
+    RUNNING ── the next request does not fit the cap ────────> BUDGET_REACHED
+    RUNNING ── bad key, quota, model gone, outage too long ──> REFUSED
+    RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED
+    before the last three, what is in flight is awaited for the grace, and kept
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from tunemill.clock import wait_for
+from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
+from tunemill.engine.pacing import LaneLimits
+from tunemill.engine.work import (
+    Counts,
+    Ending,
+    Executor,
+    Job,
+    Place,
+    Renderer,
+    Standing,
+    Step,
+    Unrenderable,
+)
+from tunemill.model import Completion, Failure, FailureKind, Lane, Request, Row, RunState, WaitReason
+from tunemill.statistics import LimitLevel
+
+ROOM_BESIDE_CONCURRENCY = 64
+ROWS_A_BREATH = 100  # after so many rows that need nothing, others get a turn
+CHARS_PER_TOKEN_ADMITTED = 4
+
+
+class Dispatcher:
+    """See the module. `run` returns how it ended; `drain` and `abort` end it early."""
+
+    def __init__(
+        self,
+        *,
+        rows: Iterator[Row],
+        rows_planned: int,
+        steps: Sequence[Step],
+        render: Renderer,
+        limits: Mapping[Lane, LaneLimits],
+        executors: Mapping[str, Executor],
+        throttle: Callable[[float | None], Throttle],
+        tools: Tools,
+        grace_s: float,
+    ) -> None:
+        self.counts = Counts(planned=rows_planned * places_per_row(steps))
+        self._rows = rows
+        self._steps = steps
+        self._render = render
+        self._tools = tools
+        self._grace_s = grace_s
+        self._lanes = {
+            lane: LaneWorker(
+                lane,
+                of_lane,
+                tools=tools,
+                executor=executors[lane.provider],
+                throttle=throttle(of_lane.requests_per_minute),
+                owner=self,
+            )
+            for lane, of_lane in limits.items()
+        }
+        self._room = sum(of_lane.concurrency for of_lane in limits.values()) + ROOM_BESIDE_CONCURRENCY
+        self._pending: dict[str, Job] = {}
+        self._has_room = asyncio.Event()
+        self._is_walked = False
+        self._ending: Ending | None = None
+        self._over = asyncio.Event()
+        self._landed = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._is_aborted = False
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Work until everything is completed or failed, or until something ends it. Raises RunFolderUnwritable."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for lane in self._lanes.values():
+                tasks.create_task(lane.run())
+            tasks.create_task(self._walk())
+            await self._over.wait()
+            await self._land()
+        assert self._ending is not None
+        return self._ending
+
+    def drain(self, reason: str) -> None:
+        """Send nothing more, keep what arrives within the grace, then end as interrupted."""
+        self._end(RunState.INTERRUPTED, reason)
+
+    def abort(self) -> None:
+        """Wait for nothing that is in flight any more."""
+        self._is_aborted = True
+        self._landed.set()
+
+    async def _land(self) -> None:
+        """Wait for what is in flight: as long as it takes when all is done anyway, for the grace otherwise."""
+        deadline = self._tools.clock.monotonic() + self._grace_s
+        while self._sending:
+            rest = deadline - self._tools.clock.monotonic()
+            if self._is_aborted or rest <= 0:
+                for lane in self._lanes.values():
+                    lane.cut()
+                await wait_for(self._landed, self._tools.clock, None)
+            else:
+                await wait_for(self._landed, self._tools.clock, rest)
+
+    def _end(self, state: RunState, reason: str) -> None:
+        """The first reason to end is the one that counts."""
+        if self._ending is None:
+            self._ending = Ending(state=state, reason=reason)
+            self._over.set()
+            self._has_room.set()
+            for lane in self._lanes.values():
+                lane.wake()
+
+    def _end_if_done(self) -> None:
+        if self._is_walked and not self._pending:
+            failed = self.counts.failed
+            state = RunState.FINISHED_WITH_FAILURES if failed else RunState.FINISHED
+            self._end(state, f"{failed} requests failed for good" if failed else "everything is answered")
+
+    # -- rows and chains -----------------------------------------------------------------------------------------
+
+    async def _walk(self) -> None:
+        position = -1
+        for position, row in enumerate(self._rows):
+            if not self._tools.recorder.row(position, row):
+                self.counts.planned -= places_per_row(self._steps)
+                self.counts.duplicate_rows += 1
+            else:
+                await self._start_row(row)
+            if position % ROWS_A_BREATH == 0:
+                await asyncio.sleep(0)
+            if self.is_ending():
+                return
+        self._tools.recorder.source_ended(position + 1)
+        self._is_walked = True
+        self._end_if_done()
+
+    async def _start_row(self, row: Row) -> None:
+        if not self._steps:
+            return
+        for sample in range(self._steps[0].samples):
+            while len(self._pending) >= self._room and not self.is_ending():
+                await wait_for(self._has_room, self._tools.clock, None)
+            if self.is_ending():
+                return
+            self._advance(Place(row=row, step=0, sample=sample, texts={}))
+
+    def _advance(self, place: Place) -> None:
+        """Bring one place on its way: sent already, on its way for another place, answered, or new."""
+        request = self._render(place)
+        if isinstance(request, Unrenderable):
+            self._set_aside(place, FailureKind.BAD_REQUEST, request.message)
+            return
+        twin = self._pending.get(request.id)
+        if twin is not None:
+            self._tools.recorder.serve(place, request)
+            twin.places.append(place)
+            return
+        standing, attempts = self._tools.recorder.look_up(request)
+        if standing is Standing.NEW:
+            self._enqueue(place, request, attempts)
+            return
+        self._tools.recorder.serve(place, request)
+        if standing is Standing.SET_ASIDE:
+            self._failed(place, f"step {self._steps[place.step].name} failed")
+        else:
+            self._completed(place, lambda: self._tools.recorder.answer_of(request))
+
+    def _enqueue(self, place: Place, request: Request, attempts: int) -> None:
+        job = Job(
+            request=request,
+            places=[place],
+            worst=self._tools.prices.worst(request),
+            tokens=len(request.body) // CHARS_PER_TOKEN_ADMITTED + (request.output_tokens_max or 0),
+            attempts=attempts,
+        )
+        self._pending[request.id] = job
+        self._lanes[request.lane].enqueue(job)
+
+    def _completed(self, place: Place, read: Callable[[], Completion]) -> None:
+        """Count a place as completed and go on with the step that reads it; `read` is called only if there is one."""
+        step = self._steps[place.step]
+        self.counts.completed += 1
+        self.counts.completed_by_step[step.name] = self.counts.completed_by_step.get(step.name, 0) + 1
+        if place.step + 1 == len(self._steps):
+            return
+        completion = read()
+        if _is_usable(completion):
+            texts = {**place.texts, step.name: completion.text}
+            for child in self._children(place, texts):
+                self._advance(child)
+        else:
+            self._set_aside_children(place, f"step {step.name} gave no text to go on with")
+
+    def _failed(self, place: Place, message: str) -> None:
+        self.counts.failed += 1
+        self._set_aside_children(place, message)
+
+    def _set_aside(self, place: Place, kind: FailureKind, message: str) -> None:
+        self._tools.recorder.set_aside(place, kind, message)
+        self._failed(place, f"step {self._steps[place.step].name} failed")
+
+    def _set_aside_children(self, place: Place, message: str) -> None:
+        for child in self._children(place, place.texts):
+            self._set_aside(child, FailureKind.UPSTREAM_FAILED, message)
+
+    def _children(self, place: Place, texts: Mapping[str, str]) -> Iterator[Place]:
+        if place.step + 1 < len(self._steps):
+            samples = self._steps[place.step + 1].samples
+            for sample in range(place.sample * samples, (place.sample + 1) * samples):
+                yield Place(row=place.row, step=place.step + 1, sample=sample, texts=texts)
+
+    # -- what lanes tell -----------------------------------------------------------------------------------------
+
+    def is_ending(self) -> bool:
+        """Whether nothing new is sent any more."""
+        return self._ending is not None
+
+    def spawn(self, attempt: Attempt) -> None:
+        """Start an attempt as a task of the run's task group."""
+        assert self._tasks is not None
+        self.counts.in_flight += 1
+        task = self._tasks.create_task(attempt())
+        self._sending.add(task)
+        task.add_done_callback(self._landed_one)
+
+    def _landed_one(self, task: asyncio.Task[None]) -> None:
+        self._sending.remove(task)
+        self.counts.in_flight -= 1
+        self._landed.set()
+
+    def answered(self, job: Job, completion: Completion) -> None:
+        """Every place of the job is completed."""
+        del self._pending[job.request.id]
+        for place in job.places:
+            self._completed(place, lambda: completion)
+        self._has_room.set()
+        self._end_if_done()
+
+    def gave_up(self, job: Job, failure: Failure) -> None:
+        """Every place of the job is failed."""
+        del self._pending[job.request.id]
+        for place in job.places:
+            self._failed(place, f"step {self._steps[place.step].name} failed: {failure.kind.value}")
+        self._has_room.set()
+        self._end_if_done()
+
+    def freed(self) -> None:
+        """Money came free, perhaps: whoever waits for it looks again."""
+        for lane in self._lanes.values():
+            lane.wake()
+
+    def budget_reached(self) -> None:
+        """Nothing is in flight and the next request does not fit."""
+        self._end(RunState.BUDGET_REACHED, "the next request does not fit what is left of the budget")
+
+    def refused(self, message: str) -> None:
+        """The provider will not go on."""
+        self._end(RunState.REFUSED, message)
+
+    # -- figures -------------------------------------------------------------------------------------------------
+
+    def waiting_for(self) -> dict[str, int]:
+        """Everything that waits, by reason; sums to `counts.waiting`."""
+        counts: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            counts.update(lane.waiting())
+        rest = self.counts.waiting - counts.total()
+        upstream = min(rest, self._waiting_upstream())
+        counts[WaitReason.UPSTREAM.value] += upstream
+        counts[WaitReason.QUEUE.value] += rest - upstream
+        return {reason: count for reason, count in counts.items() if count > 0}
+
+    def levels(self) -> tuple[LimitLevel, ...]:
+        """Every limit of every lane."""
+        now = self._tools.clock.monotonic()
+        return tuple(level for lane in self._lanes.values() for level in lane.levels(now))
+
+    def rates(self) -> tuple[float, float]:
+        """Requests and tokens per minute, over all lanes."""
+        now = self._tools.clock.monotonic()
+        lanes = self._lanes.values()
+        requests = sum(lane.gates.requests.per_minute(now) for lane in lanes)
+        return requests, sum(lane.gates.tokens.per_minute(now) for lane in lanes)
+
+    @property
+    def circuits_open(self) -> int:
+        """How many lanes only send probes."""
+        return sum(lane.gates.circuit.is_open for lane in self._lanes.values())
+
+    def _waiting_upstream(self) -> int:
+        """Places behind the first step that cannot be rendered yet."""
+        first = sum(1 for job in self._pending.values() if job.places[0].step == 0)
+        return first * (places_per_row(self._steps) // max(1, self._steps[0].samples) - 1) if self._steps else 0
+
+
+def places_per_row(steps: Sequence[Step]) -> int:
+    """How many answers one row asks for over all steps: each step multiplies what the one before it gave."""
+    total, leaves = 0, 1
+    for step in steps:
+        leaves *= step.samples
+        total += leaves
+    return total
+
+
+def _is_usable(completion: Completion) -> bool:
+    return completion.refusal is None and completion.finish_reason != "content_filter" and bool(completion.text.strip())

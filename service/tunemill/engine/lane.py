@@ -1,0 +1,358 @@
+"""One model of one provider: its queue, and the attempts that are under way there.
+
+One task decides what leaves next and when; each attempt is a task of its own that sends, has the outcome written down
+and only then counts it. A request that waits to be retried holds no slot. A lane that has to wait holds up no other.
+
+    enqueue ──> queue ──> admit: budget, then the gates ──> attempt ──> answered
+                  ^                                            ├──> given up
+                  └──────── retry, after its delay <───────────┘
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any, Protocol, TypeAlias, assert_never
+
+import orjson
+
+from tunemill.answers import parse_completion
+from tunemill.clock import Clock, wait_for
+from tunemill.engine import telling
+from tunemill.engine.budget import Budget
+from tunemill.engine.gates import Change, Gates, Wait
+from tunemill.engine.pacing import LaneLimits
+from tunemill.engine.retry import GiveUp, RetryLimits, StopRun, TryAgain, decide
+from tunemill.engine.work import Executor, Job, Prices, Recorder
+from tunemill.events import CircuitChanged, Event, LimitChanged
+from tunemill.model import (
+    Completion,
+    Delivered,
+    Failure,
+    FailureKind,
+    Lane,
+    LimitHints,
+    Reply,
+    Undelivered,
+    WaitReason,
+)
+from tunemill.statistics import LimitLevel
+
+BAD_REQUESTS_TO_STOP = 20  # so many in a row, and never an answer: the recipe is wrong, not the rows
+
+Attempt: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+_OUTAGE_KINDS = frozenset(
+    {
+        FailureKind.OVERLOADED,
+        FailureKind.SERVER_ERROR,
+        FailureKind.GATEWAY_ERROR,
+        FailureKind.TIMEOUT,
+        FailureKind.NOT_CONNECTED,
+        FailureKind.DISCONNECTED,
+        FailureKind.BAD_REPLY,
+    }
+)
+
+
+class Throttle(Protocol):
+    """The outer guard of requests per minute."""
+
+    def change(self, per_minute: float | None) -> None: ...
+
+    async def acquire(self) -> None: ...
+
+
+class Owner(Protocol):
+    """What a lane asks and tells the dispatcher."""
+
+    def is_ending(self) -> bool: ...
+
+    def spawn(self, attempt: Attempt) -> None: ...
+
+    def answered(self, job: Job, completion: Completion) -> None: ...
+
+    def gave_up(self, job: Job, failure: Failure) -> None: ...
+
+    def freed(self) -> None: ...
+
+    def budget_reached(self) -> None: ...
+
+    def refused(self, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every lane of a run shares."""
+
+    budget: Budget
+    prices: Prices
+    recorder: Recorder
+    retry: RetryLimits
+    clock: Clock
+    random: Random
+    emit: Callable[[Event], None]
+
+
+class LaneWorker:
+    """See the module."""
+
+    def __init__(
+        self, lane: Lane, limits: LaneLimits, *, tools: Tools, executor: Executor, throttle: Throttle, owner: Owner
+    ) -> None:
+        self.lane = lane
+        self.in_flight = 0
+        self.gates = Gates(limits, tools.clock.monotonic())
+        self._timeout_s = limits.timeout_s
+        self._tools = tools
+        self._executor = executor
+        self._owner = owner
+        self._throttle = throttle
+        self._queue: deque[Job] = deque()
+        self._retries: list[tuple[float, int, WaitReason, Job]] = []
+        self._order = itertools.count()
+        self._wake = asyncio.Event()
+        self._head: Job | None = None
+        self._reason = WaitReason.QUEUE
+        self._waiting_for_reply: set[asyncio.Task[Any]] = set()
+        self._is_cut = False
+        self._bad_requests = 0
+        self._has_answered = False
+
+    # -- the dispatching task ------------------------------------------------------------------------------------
+
+    def enqueue(self, job: Job) -> None:
+        """Take a job into the queue."""
+        self._queue.append(job)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something changed that this lane may be waiting for."""
+        self._wake.set()
+
+    def cut(self) -> None:
+        """The grace is over: whatever waits for a reply stops waiting. Outcomes that are being written are written."""
+        self._is_cut = True
+        for task in self._waiting_for_reply:
+            task.cancel()
+
+    async def run(self) -> None:
+        """Send what is in the queue, in order and within the limits, until the run ends."""
+        while (job := await self._next()) is not None:
+            self._head = job
+            limit = self.gates.tokens_per_minute
+            if limit is not None and job.tokens > limit:
+                await self._give_up(job, _too_large(job, limit), None)
+            elif await self._admit(job):
+                self.in_flight += 1
+                self._owner.spawn(partial(self._attempt, job))
+            self._head = None
+
+    async def _next(self) -> Job | None:
+        while not self._owner.is_ending():
+            due_s = self._retries[0][0] - self._tools.clock.monotonic() if self._retries else None
+            if due_s is not None and due_s <= 0:
+                return heapq.heappop(self._retries)[3]
+            if self._queue:
+                return self._queue.popleft()
+            await wait_for(self._wake, self._tools.clock, due_s)
+        return None
+
+    async def _admit(self, job: Job) -> bool:
+        """Return when the job may leave; False where the run ends first."""
+        while not self._owner.is_ending():
+            wait = self._blocked(job)
+            if wait is None:
+                self._reason = WaitReason.REQUESTS_PER_MINUTE
+                await self._throttle.acquire()
+                self.gates.took(self._tools.clock.monotonic(), tokens=job.tokens)
+                return True
+            self._reason = wait.reason
+            await wait_for(self._wake, self._tools.clock, wait.seconds)
+        self._account(job, uncertain=0)
+        return False
+
+    def _blocked(self, job: Job) -> Wait | None:
+        budget = self._tools.budget
+        if not job.is_reserved:
+            job.is_reserved = budget.reserve(job.worst)
+        if not job.is_reserved:
+            if budget.reserved == 0:
+                self._owner.budget_reached()
+            return Wait(WaitReason.BUDGET, None)
+        return self.gates.blocked(self._tools.clock.monotonic(), tokens=job.tokens, in_flight=self.in_flight)
+
+    # -- one attempt ---------------------------------------------------------------------------------------------
+
+    async def _attempt(self, job: Job) -> None:
+        job.attempts += 1
+        try:
+            await self._tools.recorder.sent(job.request, job.attempts, job.worst)
+            sent_at = self._tools.clock.monotonic()
+            self._tools.emit(telling.sent(job))
+            reply = await self._send(job)
+            now = self._tools.clock.monotonic()
+            self._learn(reply.hints, now)
+            match reply:
+                case Delivered():
+                    await self._delivered(job, reply, now - sent_at)
+                case Undelivered():
+                    await self._undelivered(job, reply.failure, sent_at, now)
+                case _:
+                    assert_never(reply)
+        finally:
+            self.in_flight -= 1
+            self._wake.set()
+
+    async def _send(self, job: Job) -> Reply:
+        if self._is_cut:
+            return _interrupted("the run was stopped before it left", may_be_billed=False)
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting_for_reply.add(task)
+        try:
+            return await self._executor(job.request, self._timeout_s)
+        except asyncio.CancelledError:
+            if not self._is_cut:
+                raise
+            task.uncancel()
+            return _interrupted("the run was stopped before the answer came", may_be_billed=True)
+        finally:
+            self._waiting_for_reply.discard(task)
+
+    async def _delivered(self, job: Job, reply: Delivered, duration_s: float) -> None:
+        completion = _parsed(reply)
+        usage = completion.usage
+        # Where the provider does not say what it billed, the worst case is what it may have billed.
+        cost = job.worst if usage is None else self._tools.prices.cost(self.lane, usage)
+        await self._tools.recorder.completed(job.request, job.attempts, reply, completion, cost, duration_s)
+        self._tools.budget.settle(job.worst, cost)
+        job.is_reserved = False
+        self._bad_requests, self._has_answered = 0, True
+        self._provider_lives()
+        self.gates.answered(in_flight=self.in_flight)
+        if usage is not None:
+            self.gates.tokens.add(self._tools.clock.monotonic(), usage.input + usage.output)
+        self._tools.emit(telling.completed(job, completion, cost, duration_s))
+        self._owner.answered(job, completion)
+        self._owner.freed()
+
+    async def _undelivered(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
+        is_outage = self.gates.circuit.is_open
+        self._react(failure, sent_at, now)
+        if failure.kind is FailureKind.RATE_LIMITED:
+            job.troubled_since = now if job.troubled_since is None else job.troubled_since
+        elif not is_outage:
+            job.failures += 1
+        decision = decide(
+            failure,
+            attempts=max(1, job.failures),
+            troubled_s=self.gates.circuit.open_for_s(now) if is_outage else now - (job.troubled_since or now),
+            limits=self._tools.retry,
+            is_outage=is_outage,
+            random=self._tools.random,
+        )
+        match decision:
+            case GiveUp():
+                await self._give_up(job, failure, now - sent_at)
+            case TryAgain():
+                await self._record_failed_attempt(job, failure)
+                self._tools.emit(telling.attempt_failed(job, failure, decision.delay_s, now - sent_at))
+                if decision.reason is WaitReason.RETRY_AFTER:
+                    self.gates.pause(now + decision.delay_s)
+                heapq.heappush(self._retries, (now + decision.delay_s, next(self._order), decision.reason, job))
+            case StopRun():
+                await self._record_failed_attempt(job, failure)
+                self._owner.refused(decision.message)
+            case _:
+                assert_never(decision)
+        self._owner.freed()
+
+    async def _record_failed_attempt(self, job: Job, failure: Failure) -> None:
+        uncertain = job.worst if failure.may_be_billed else 0
+        await self._tools.recorder.attempt_failed(job.request, job.attempts, failure, uncertain)
+        self._account(job, uncertain)
+
+    async def _give_up(self, job: Job, failure: Failure, duration_s: float | None) -> None:
+        uncertain = job.worst if failure.may_be_billed else 0
+        await self._tools.recorder.failed(job.request, job.attempts, failure, uncertain)
+        self._account(job, uncertain)
+        self._tools.emit(telling.failed(job, failure, duration_s))
+        self._owner.gave_up(job, failure)
+
+    def _account(self, job: Job, uncertain: int) -> None:
+        if job.is_reserved:
+            job.is_reserved = False
+            if uncertain:
+                self._tools.budget.doubt(job.worst)
+            else:
+                self._tools.budget.release(job.worst)
+
+    # -- what replies teach --------------------------------------------------------------------------------------
+
+    def _react(self, failure: Failure, sent_at: float, now: float) -> None:
+        if failure.kind is FailureKind.RATE_LIMITED:
+            self._tell(self.gates.rate_limited(sent_at=sent_at, now=now))
+        elif failure.kind in _OUTAGE_KINDS:
+            if self.gates.circuit.failed(now):
+                failures = self.gates.circuit.failures
+                self._tools.emit(CircuitChanged(lane=self.lane, is_open=True, failures=failures))
+        elif failure.kind is FailureKind.BAD_REQUEST:
+            self._provider_lives()
+            self._bad_requests += 1
+            if not self._has_answered and self._bad_requests >= BAD_REQUESTS_TO_STOP:
+                said = f"{self._bad_requests} requests in a row were refused and none was answered; last: "
+                self._owner.refused(said + failure.message)
+
+    def _provider_lives(self) -> None:
+        if self.gates.circuit.succeeded(self._tools.clock.monotonic()):
+            self._tools.emit(CircuitChanged(lane=self.lane, is_open=False, failures=0))
+
+    def _learn(self, hints: LimitHints, now: float) -> None:
+        changes = self.gates.learn(hints, now)
+        if changes:
+            self._throttle.change(self.gates.requests_per_minute)
+            self._tell(changes)
+
+    def _tell(self, changes: list[Change]) -> None:
+        for change in changes:
+            event = LimitChanged(lane=self.lane, kind=change.kind, limit=change.limit, cause=change.cause)
+            self._tools.emit(event)
+
+    # -- figures -------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> Counter[str]:
+        """Jobs that wait, by reason."""
+        counts = Counter(reason.value for _, _, reason, _ in self._retries)
+        at_the_gate = len(self._queue) + (self._head is not None)
+        if at_the_gate:
+            counts[self._reason.value] += at_the_gate
+        return counts
+
+    def levels(self, now: float) -> list[LimitLevel]:
+        """Each limit that is known, with how much of it is used."""
+        return self.gates.levels(now, model=self.lane.model, in_flight=self.in_flight)
+
+
+def _parsed(reply: Delivered) -> Completion:
+    try:
+        return parse_completion(orjson.loads(reply.body), reply.provider_request_id)
+    except Exception:  # whatever is wrong with our reading, the answer was paid for and has to reach the journal
+        return Completion(text="", finish_reason="unreadable")
+
+
+def _interrupted(message: str, *, may_be_billed: bool) -> Undelivered:
+    failure = Failure(kind=FailureKind.INTERRUPTED, message=message, may_be_billed=may_be_billed)
+    return Undelivered(failure=failure, hints=LimitHints())
+
+
+def _too_large(job: Job, limit: float) -> Failure:
+    message = (
+        f"the provider would count {job.tokens} tokens for this request, more than tokens_per_minute = {limit:g} "
+        "ever lets through: shorten the prompt, lower max_tokens or raise the limit"
+    )
+    return Failure(kind=FailureKind.TOO_LARGE, message=message, may_be_billed=False)

@@ -1,0 +1,112 @@
+"""What to do about a failed attempt, as a value: give the request up, try it again, or stop the run.
+
+Pure: the failure, the counts and the time go in; nothing sleeps here. tenacity keeps the stop rule and the curve of the
+delays; jitter is drawn from a generator that the caller owns.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias, assert_never
+
+from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential
+
+from tunemill.model import Failure, FailureKind, WaitReason
+
+DELAY_MIN_S = 0.5
+DELAY_MAX_S = 60.0
+
+_CURVE = wait_exponential(multiplier=DELAY_MIN_S, min=DELAY_MIN_S, max=DELAY_MAX_S)
+_NOBODY = AsyncRetrying()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLimits:
+    """`attempts_max` sendings that fail for the request's own sake; `outage_max_s` for what is not its fault."""
+
+    attempts_max: int
+    outage_max_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """The request fails for good; the others go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryAgain:
+    """Send it again after `delay_s`. `counts` says whether this attempt uses up one of `attempts_max`."""
+
+    delay_s: float
+    reason: WaitReason
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRun:
+    """No request can succeed any more; `message` is the one sentence for the person."""
+
+    message: str
+
+
+Decision: TypeAlias = GiveUp | TryAgain | StopRun
+
+
+def decide(
+    failure: Failure,
+    *,
+    attempts: int,
+    troubled_s: float,
+    limits: RetryLimits,
+    is_outage: bool,
+    random: Random,
+) -> Decision:
+    """The answer to a failure.
+
+    `attempts` counts the failed attempts that count, this one included if it does; `troubled_s` is how long this
+    request has been refused or the provider been out; `is_outage` says that the circuit is open, when nothing counts.
+    """
+    match failure.kind:
+        case FailureKind.BAD_KEY | FailureKind.QUOTA_EXHAUSTED | FailureKind.MODEL_UNKNOWN:
+            return StopRun(message=failure.message)
+        case FailureKind.BAD_REQUEST | FailureKind.TOO_LARGE | FailureKind.UPSTREAM_FAILED:
+            return GiveUp()
+        case FailureKind.RATE_LIMITED:
+            return _again(failure, attempts, troubled_s, limits, counts=False, random=random)
+        case (
+            FailureKind.OVERLOADED
+            | FailureKind.SERVER_ERROR
+            | FailureKind.GATEWAY_ERROR
+            | FailureKind.TIMEOUT
+            | FailureKind.NOT_CONNECTED
+            | FailureKind.DISCONNECTED
+            | FailureKind.BAD_REPLY
+            | FailureKind.INTERRUPTED
+        ):
+            if not is_outage and stop_after_attempt(limits.attempts_max)(_state(attempts)):
+                return GiveUp()
+            return _again(failure, attempts, troubled_s, limits, counts=not is_outage, random=random)
+        case _:
+            assert_never(failure.kind)
+
+
+def _again(
+    failure: Failure, attempts: int, troubled_s: float, limits: RetryLimits, *, counts: bool, random: Random
+) -> Decision:
+    asked = failure.retry_after_s
+    if not counts and troubled_s + (asked or 0.0) > limits.outage_max_s:
+        return StopRun(message=_OUTAGE.format(limits.outage_max_s, asked or 0.0, failure.message))
+    if asked is not None:
+        return TryAgain(delay_s=min(asked, limits.outage_max_s), reason=WaitReason.RETRY_AFTER, counts=counts)
+    delay_s = _CURVE(_state(attempts)) * random.uniform(0.5, 1.0)
+    return TryAgain(delay_s=delay_s, reason=WaitReason.BACKOFF, counts=counts)
+
+
+_OUTAGE = (
+    "the provider has accepted nothing for too long (limits.outage_max_s = {:g}; it asks for another {:g} s); last: {}"
+)
+
+
+def _state(attempts: int) -> RetryCallState:
+    state = RetryCallState(_NOBODY, None, (), {})
+    state.attempt_number = max(1, attempts)
+    return state

@@ -1,0 +1,70 @@
+"""The engine's events, made from what it holds at the moment."""
+
+from tunemill.answers import outcome_of
+from tunemill.engine.work import Job
+from tunemill.events import AttemptFailed, Completed, Failed, Sent
+from tunemill.model import Completion, Failure, Picodollars
+
+
+def sent(job: Job) -> Sent:
+    """An attempt left."""
+    request = job.request
+    return Sent(
+        request_id=request.id,
+        row_id=request.row_id,
+        step=request.step,
+        sample=request.sample,
+        attempt=job.attempts,
+        lane=request.lane,
+    )
+
+
+def completed(job: Job, completion: Completion, cost: Picodollars, duration_s: float) -> Completed:
+    """An answer is durable."""
+    request = job.request
+    return Completed(
+        request_id=request.id,
+        row_id=request.row_id,
+        step=request.step,
+        sample=request.sample,
+        attempt=job.attempts,
+        lane=request.lane,
+        outcome=outcome_of(completion),
+        usage=completion.usage,
+        cost=cost,
+        duration_s=duration_s,
+        text=completion.text,
+    )
+
+
+def attempt_failed(job: Job, failure: Failure, delay_s: float, duration_s: float) -> AttemptFailed:
+    """An attempt failed and the request will be tried again."""
+    request = job.request
+    return AttemptFailed(
+        request_id=request.id,
+        row_id=request.row_id,
+        step=request.step,
+        attempt=job.attempts,
+        lane=request.lane,
+        kind=failure.kind,
+        status=failure.status,
+        delay_s=delay_s,
+        duration_s=duration_s,
+        message=failure.message,
+    )
+
+
+def failed(job: Job, failure: Failure, duration_s: float | None) -> Failed:
+    """A request failed for good."""
+    request = job.request
+    return Failed(
+        request_id=request.id,
+        row_id=request.row_id,
+        step=request.step,
+        sample=request.sample,
+        attempts=job.attempts,
+        lane=request.lane,
+        kind=failure.kind,
+        message=failure.message,
+        duration_s=duration_s,
+    )
