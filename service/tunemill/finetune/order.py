@@ -5,7 +5,6 @@ It reads the dataset's files and calls the check that it is given; it sends noth
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tunemill.errors import RecipeError, RunFolderError
 from tunemill.files import sha256_of
@@ -40,7 +39,7 @@ def dataset_of(order: SubmitOrder) -> Dataset:
     return Dataset(train=_data_file(order.run, "train", order.train), validation=validation)
 
 
-def _data_file(run: str, role: Literal["train", "validation"], path: Path) -> DataFile:
+def _data_file(run: str, role: preflight.Role, path: Path) -> DataFile:
     try:
         sha256, size = sha256_of(path), path.stat().st_size
     except OSError as error:
@@ -64,17 +63,17 @@ def settings_of(section: FineTuneSection) -> Settings:
     )
 
 
-def valid_report(order: SubmitOrder, check: preflight.Check) -> preflight.FileReport:
+def valid_report(order: SubmitOrder, check: preflight.Check) -> preflight.CheckedFile:
     """Check the files; raises `RunFolderError` where a target would refuse them."""
-    report = check(order.train)
+    report = check(order.train, "train")
     preflight.require_valid(order.train, report)
     preflight.require_enough(order.train, report)
     if order.validation is not None:
-        preflight.require_valid(order.validation, check(order.validation))
+        preflight.require_valid(order.validation, check(order.validation, "validation"))
     return report
 
 
-def estimate_of(order: SubmitOrder, report: preflight.FileReport) -> Estimate:
+def estimate_of(order: SubmitOrder, report: preflight.CheckedFile) -> Estimate:
     """What training is expected to cost."""
     n_epochs = order.section.n_epochs
     return Estimate(

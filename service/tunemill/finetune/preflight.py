@@ -5,9 +5,10 @@ A finding is an error to raise, a warning to show, or nothing.
 
 import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from tunemill.client.fine_tuning_values import ModelInfo
 from tunemill.errors import ProviderRefused, RunFolderError
@@ -20,23 +21,23 @@ SHUTDOWN_WARNING_DAYS = 60
 _FAULTS_SHOWN = 3
 
 
-class FileReport(Protocol):
-    """What the dataset stage says of a training file. `faults` are shown with `str`; `tokens` are of one epoch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedFile:
+    """What the dataset stage says of a training file.
 
-    @property
-    def faults(self) -> Sequence[object]: ...
+    `faults` are those that a target would refuse it for, shown with `str`; `tokens` are of one epoch.
+    """
 
-    @property
-    def examples(self) -> int: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-
-Check: TypeAlias = Callable[[Path], FileReport]
+    faults: Sequence[object]
+    examples: int
+    tokens: int
 
 
-def require_valid(path: Path, report: FileReport) -> None:
+Role: TypeAlias = Literal["train", "validation"]
+Check: TypeAlias = Callable[[Path, Role], CheckedFile]
+
+
+def require_valid(path: Path, report: CheckedFile) -> None:
     """Refuse a file with faults."""
     if report.faults:
         shown = "; ".join(str(fault) for fault in report.faults[:_FAULTS_SHOWN])
@@ -48,7 +49,7 @@ def require_valid(path: Path, report: FileReport) -> None:
         )
 
 
-def require_enough(path: Path, report: FileReport) -> None:
+def require_enough(path: Path, report: CheckedFile) -> None:
     """Refuse a training file that every target would refuse as too small."""
     if report.examples < EXAMPLES_MIN:
         raise RunFolderError(
