@@ -1,0 +1,69 @@
+"""The dataset stage: cleaning, formats, the split, the files, their report, and `check` for any fine-tune file.
+
+It receives values and callables; it knows no settings, no client and no engine.
+"""
+
+from tunemill.dataset.build import (
+    PAGE_FILE,
+    REJECTS_FILE,
+    REPORT_FILE,
+    TRAIN_FILE,
+    VALIDATION_FILE,
+    BuildResult,
+    BuildSpec,
+    build,
+)
+from tunemill.dataset.check import (
+    CheckReport,
+    Fault,
+    FaultKind,
+    PairReport,
+    Severity,
+    TrainFormat,
+    check_file,
+    check_pair,
+    training_price,
+)
+from tunemill.dataset.clean import Cleaner, Kept, Rejected
+from tunemill.dataset.current import is_current, read_report
+from tunemill.dataset.formats import format_of
+from tunemill.dataset.inference import INFERENCE_FILE, Inference, read_inference
+from tunemill.dataset.lengths import Lengths, tokens_estimate
+from tunemill.dataset.report import Report, RunFacts
+from tunemill.dataset.tally import Figures
+from tunemill.dataset.writing import FileRecord
+
+__all__ = [
+    "INFERENCE_FILE",
+    "PAGE_FILE",
+    "REJECTS_FILE",
+    "REPORT_FILE",
+    "TRAIN_FILE",
+    "VALIDATION_FILE",
+    "BuildResult",
+    "BuildSpec",
+    "CheckReport",
+    "Cleaner",
+    "Fault",
+    "FaultKind",
+    "Figures",
+    "FileRecord",
+    "Inference",
+    "Kept",
+    "Lengths",
+    "PairReport",
+    "Rejected",
+    "Report",
+    "RunFacts",
+    "Severity",
+    "TrainFormat",
+    "build",
+    "check_file",
+    "check_pair",
+    "format_of",
+    "is_current",
+    "read_inference",
+    "read_report",
+    "tokens_estimate",
+    "training_price",
+]

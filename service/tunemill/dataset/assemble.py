@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 from tunemill.dataset.clean import Cleaner, Rejected
 from tunemill.dataset.formats import Example, Format, Material, Unfit
-from tunemill.model import Candidate, Row
+from tunemill.model import Candidate, Json, Row
 
-Names: TypeAlias = Callable[[Row, int], Mapping[str, object]]
+Names: TypeAlias = Callable[[Row, int], Mapping[str, Json]]
 """What templates see of a row and a sample: its fields, row_id, sample, entropy. Steps' texts are added here."""
 
 

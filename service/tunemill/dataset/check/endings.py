@@ -5,7 +5,6 @@ tally for each possible length against each of three reference texts (the first 
 does not depend on the file.
 """
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -52,7 +51,7 @@ _NOTHING = Ending(mark="", odd=0, odd_lines=())
 @dataclass(slots=True)
 class _Reference:
     tail: str
-    counts: array[int] = field(default_factory=lambda: array("Q", bytes(8 * (MARK_CHARS_MAX + 1))))
+    counts: list[int] = field(default_factory=lambda: [0] * (MARK_CHARS_MAX + 1))
     lines: dict[int, list[int]] = field(default_factory=dict)
 
     def count(self, line: int, text: str) -> None:

@@ -7,9 +7,10 @@ from typing import Protocol, TypeAlias
 import orjson
 
 from tunemill.model import Json, JsonObject, Row
+from tunemill.templates import Unrenderable
 
-Render: TypeAlias = Callable[[Mapping[str, object]], str]
-"""A compiled template: names in, text out. It may raise what it likes: that concerns one row."""
+Render: TypeAlias = Callable[[Mapping[str, Json]], str | Unrenderable]
+"""A compiled template: names in, text out, or why there is none for this row."""
 
 Compile: TypeAlias = Callable[[str, str], Render]
 """Makes a template of a text; the second argument is its key in the recipe, for messages ("train.user")."""
@@ -29,7 +30,7 @@ class Material:
     """What an example is made of: the row, the names its templates see, and the last step's tool calls."""
 
     row: Row
-    names: Mapping[str, object]
+    names: Mapping[str, Json]
     tool_calls: Sequence[Json]
 
 
@@ -75,13 +76,12 @@ class Format(Protocol):
         """
 
 
-def render(key: str, template: Render, names: Mapping[str, object]) -> str:
+def render(template: Render, names: Mapping[str, Json]) -> str:
     """One template for one row; whatever goes wrong inside it is this row's misfortune only."""
-    try:
-        return template(names)
-    except Exception as error:
-        detail = f"train.{key} cannot be rendered: {str(error) or type(error).__name__}"
-        raise Unfit("unrenderable", detail) from error
+    text = template(names)
+    if isinstance(text, Unrenderable):
+        raise Unfit("unrenderable", f"{text.key} cannot be rendered: {text.problem}")
+    return text
 
 
 def dump(value: JsonObject | Sequence[Json]) -> bytes:

@@ -21,14 +21,14 @@ class ChatFormat:
     name: str = "chat"
 
     def targets(self, material: Material) -> tuple[str, ...]:
-        return (render("assistant", self.assistant, material.names),)
+        return (render(self.assistant, material.names),)
 
     def is_tool_call(self, target: str, material: Material) -> bool:
         return bool(material.tool_calls) and not target.strip()
 
     def example(self, material: Material, targets: tuple[str, ...]) -> Example:
         (target,) = targets
-        asked = [(role, render(role, template, material.names)) for role, template in self.asking]
+        asked = [(role, render(template, material.names)) for role, template in self.asking]
         messages: list[Json] = [{"role": role, "content": text} for role, text in asked]
         prompt = dump(messages)
         if self.is_tool_call(target, material):

@@ -20,13 +20,13 @@ class CompletionFormat:
     name: str = "completion"
 
     def targets(self, material: Material) -> tuple[str, ...]:
-        return (render("completion", self.completion, material.names),)
+        return (render(self.completion, material.names),)
 
     def is_tool_call(self, target: str, material: Material) -> bool:
         return False
 
     def example(self, material: Material, targets: tuple[str, ...]) -> Example:
-        asked = render("prompt", self.prompt, material.names)
+        asked = render(self.prompt, material.names)
         target = targets[0].lstrip(" ")
         prompt = asked + self.separator
         completion = f" {target}{self.stop}"

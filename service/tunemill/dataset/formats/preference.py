@@ -16,8 +16,8 @@ class PreferenceFormat:
     name: str = "preference"
 
     def targets(self, material: Material) -> tuple[str, ...]:
-        preferred = render("preferred", self.preferred, material.names)
-        return preferred, render("non_preferred", self.non_preferred, material.names)
+        preferred = render(self.preferred, material.names)
+        return preferred, render(self.non_preferred, material.names)
 
     def is_tool_call(self, target: str, material: Material) -> bool:
         return False
@@ -28,7 +28,7 @@ class PreferenceFormat:
             raise Unfit("empty", "the non-preferred text is empty")
         if preferred == other:
             raise Unfit("outputs_equal", "the preferred and the non-preferred text are the same")
-        asked = [(role, render(role, template, material.names)) for role, template in self.asking]
+        asked = [(role, render(template, material.names)) for role, template in self.asking]
         messages: list[Json] = [{"role": role, "content": text} for role, text in asked]
         line = dump(
             {
