@@ -57,10 +57,12 @@ class Files:
 
 def _matches(pattern: str, folder: Path) -> list[str]:
     """The regular files that one glob finds, relative to `folder`."""
-    whole = os.path.join(pattern, "*") if pattern and (folder / pattern).is_dir() else pattern  # noqa: PTH118 (a glob)
+    whole = f"{pattern}/*" if pattern and (folder / pattern).is_dir() else pattern
     if not pattern:
         raise SourceError("is empty", mend='write a glob such as "stories/*.txt"', key="source.paths", value=pattern)
-    found = [path for path in glob.iglob(whole, root_dir=folder, recursive=True) if (folder / path).is_file()]
+    # Not Path.glob: it finds hidden files too, and takes no absolute pattern.
+    every = glob.iglob(whole, root_dir=folder, recursive=True)  # noqa: PTH207
+    found = [path for path in every if (folder / path).is_file()]
     if not found:
         mend = f"globs are relative to {folder}; ** reaches into folders"
         raise SourceError("no file matches", mend=mend, key="source.paths", value=pattern)
@@ -84,10 +86,14 @@ def _read(path: Path) -> str:
         size = path.stat().st_size
         data = path.read_bytes() if size <= FILE_BYTES_MAX else b""
     except OSError as error:
-        raise SourceError(error.strerror or str(error), mend="make the file readable, or leave it out", file=path) from error
+        raise SourceError(
+            error.strerror or str(error), mend="make the file readable, or leave it out", file=path
+        ) from error
     if size > FILE_BYTES_MAX:
         mend = "split it: one file is one row"
-        raise SourceError(f"the file has {size:,} bytes, more than the {FILE_BYTES_MAX:,} that are read", mend=mend, file=path)
+        raise SourceError(
+            f"the file has {size:,} bytes, more than the {FILE_BYTES_MAX:,} that are read", mend=mend, file=path
+        )
     return decoded(data, path).replace("\r\n", "\n")
 
 

@@ -3,8 +3,8 @@
 CSV: the first line names the columns. The delimiter is a tab in a .tsv file, and otherwise whichever of , ; tab | is in
 the header most often. Quoted fields may hold line ends and be of any length. Every value is text as it is written.
 
-JSONL: one JSON object a line; values stay what they are (lists and objects too). Lines may lack columns: a template that
-uses one sets that row aside. `fields` are the columns of the first `HEAD_LINES` lines.
+JSONL: one JSON object a line; values stay what they are (lists and objects too). Lines may lack columns: a template
+that uses one sets that row aside. `fields` are the columns of the first `HEAD_LINES` lines.
 
 Both: a byte order mark is dropped, blank lines are passed over, and everything that is wrong is named with its line.
 """
@@ -77,7 +77,9 @@ def open_table(section: TableSource, folder: Path) -> Table:
         read, fields = _csv(path)
     else:
         mend = "name it .csv, .tsv or .jsonl, so that it is known how to read it"
-        raise SourceError(f"{suffix or 'no suffix'!r} is no kind of table", mend=mend, key="source.path", value=section.path)
+        raise SourceError(
+            f"{suffix or 'no suffix'!r} is no kind of table", mend=mend, key="source.path", value=section.path
+        )
     return Table(path=path, fields=fields, read=read, sample=section.sample, seed=section.seed)
 
 

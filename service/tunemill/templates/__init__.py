@@ -1,6 +1,6 @@
 """A recipe's prompts: compiled once, rendered for many rows, and the filters that cut long documents."""
 
-from tunemill.templates.compiled import BUILT_IN_NAMES, TEXT_CHARS_MAX, Template, Unrenderable, entropy
+from tunemill.templates.compiled import BUILT_IN_NAMES, TEXT_CHARS_MAX, Template, Unrenderable, entropy, values_for
 from tunemill.templates.truncation import CUT_MARKER, tokens_estimated, truncate_chars, truncate_tokens
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "tokens_estimated",
     "truncate_chars",
     "truncate_tokens",
+    "values_for",
 ]

@@ -22,6 +22,7 @@ def tokens_estimated(text: str) -> int:
 
 def truncate_chars(text: object, n: int, marker: str = CUT_MARKER) -> str:
     """At most `n` characters of `text`, the marker included. Raises ValueError where the marker leaves no room."""
+    _check_is_count(n)
     whole = _as_text(text)
     room = _room(n, len(marker), what=f"n = {n} characters", size=f"{len(marker)} characters")
     return whole if len(whole) <= n else _cut(whole[:room], whole[room : room + 1]) + marker
@@ -29,6 +30,7 @@ def truncate_chars(text: object, n: int, marker: str = CUT_MARKER) -> str:
 
 def truncate_tokens(text: object, n: int, marker: str = CUT_MARKER) -> str:
     """At most about `n` tokens of `text`, the marker included: `4 * n` bytes of UTF-8 (see the top of this file)."""
+    _check_is_count(n)
     whole = _as_text(text)
     size = len(marker.encode())
     room = _room(n * BYTES_PER_TOKEN, size, what=f"n = {n} tokens", size=f"about {-(-size // BYTES_PER_TOKEN)} tokens")
@@ -45,11 +47,17 @@ def _as_text(value: object) -> str:
     raise TypeError(f"only text can be cut, and this is {type(value).__name__}")
 
 
-def _room(limit: int, marker_size: int, *, what: str, size: str) -> int:
-    if not isinstance(limit, int) or isinstance(limit, bool):
+def _check_is_count(n: object) -> None:
+    """Templates are not type-checked: `n` may be anything."""
+    if not isinstance(n, int) or isinstance(n, bool):
         raise TypeError("n must be a whole number")
+
+
+def _room(limit: int, marker_size: int, *, what: str, size: str) -> int:
     if limit <= marker_size:
-        raise ValueError(f"{what} has no room for the marker, which takes {size}: ask for more, or give a shorter marker")
+        raise ValueError(
+            f"{what} has no room for the marker, which takes {size}: ask for more, or give a shorter marker"
+        )
     return limit - marker_size
 
 
@@ -67,7 +75,9 @@ def _cut(kept: str, following: str) -> str:
 
 def _whole_characters(kept: str, following: str) -> str:
     """`kept` without a last letter whose accents or joined parts were cut off."""
-    while kept and following and (unicodedata.combining(following) or following in "\u200d\ufe0f" or kept[-1] == "\u200d"):
+    while (
+        kept and following and (unicodedata.combining(following) or following in "\u200d\ufe0f" or kept[-1] == "\u200d")
+    ):
         following = kept[-1]
         kept = kept[:-1]
     return kept
