@@ -12,10 +12,13 @@ soon as the steps that read it were rendered.
 """
 
 import asyncio
+import itertools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tunemill.clock import wait_for
+from tunemill.engine import telling
 from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.work import (
@@ -73,7 +76,7 @@ class Dispatcher:
         self._room = sum(of_lane.concurrency for of_lane in limits.values()) + ROOM_BESIDE_CONCURRENCY
         self._pending: dict[str, Job] = {}
         self._has_room = asyncio.Event()
-        self._is_walked = False
+        self.is_walked = False
         self._ending: Ending | None = None
         self._over = asyncio.Event()
         self._landed = asyncio.Event()
@@ -126,7 +129,7 @@ class Dispatcher:
                 lane.wake()
 
     def _end_if_done(self) -> None:
-        if self._is_walked and not self._pending:
+        if self.is_walked and not self._pending:
             failed = self.counts.failed
             state = RunState.FINISHED_WITH_FAILURES if failed else RunState.FINISHED
             self._end(state, f"{failed} requests failed for good" if failed else "everything is answered")
@@ -134,19 +137,20 @@ class Dispatcher:
     # -- rows and chains -----------------------------------------------------------------------------------------
 
     async def _walk(self) -> None:
-        position = -1
-        for position, row in enumerate(self._rows):
-            if not self._tools.recorder.row(position, row):
+        position = 0
+        for walked, row in enumerate(self._rows, 1):
+            if self._tools.recorder.row(position, row):
+                position += 1
+                await self._start_row(row)
+            else:
                 self.counts.planned -= places_per_row(self._steps)
                 self.counts.duplicate_rows += 1
-            else:
-                await self._start_row(row)
-            if position % ROWS_A_BREATH == 0:
+            if walked % ROWS_A_BREATH == 0:
                 await asyncio.sleep(0)
             if self.is_ending():
                 return
-        self._tools.recorder.source_ended(position + 1)
-        self._is_walked = True
+        self._tools.recorder.source_ended(position)
+        self.is_walked = True
         self._end_if_done()
 
     async def _start_row(self, row: Row) -> None:
@@ -170,15 +174,16 @@ class Dispatcher:
             self._tools.recorder.serve(place, request)
             twin.places.append(place)
             return
-        standing, attempts = self._tools.recorder.look_up(request)
+        standing, attempts = self._tools.recorder.look_up(place, request)
         if standing is Standing.NEW:
             self._enqueue(place, request, attempts)
             return
-        self._tools.recorder.serve(place, request)
+        if standing is not Standing.KEPT:
+            self._tools.recorder.serve(place, request)
         if standing is Standing.SET_ASIDE:
             self._failed(place, f"step {self._steps[place.step].name} failed")
         else:
-            self._completed(place, lambda: self._tools.recorder.answer_of(request))
+            self._completed(place, lambda: self._tools.recorder.answer_at(place))
 
     def _enqueue(self, place: Place, request: Request, attempts: int) -> None:
         job = Job(
@@ -211,8 +216,11 @@ class Dispatcher:
         self._set_aside_children(place, message)
 
     def _set_aside(self, place: Place, kind: FailureKind, message: str) -> None:
-        self._tools.recorder.set_aside(place, kind, message)
-        self._failed(place, f"step {self._steps[place.step].name} failed")
+        step = self._steps[place.step]
+        request_id = self._tools.recorder.set_aside(place, kind, message)
+        if request_id is not None:
+            self._tools.emit(telling.set_aside(request_id, place, step, kind, message))
+        self._failed(place, f"step {step.name} failed")
 
     def _set_aside_children(self, place: Place, message: str) -> None:
         for child in self._children(place, place.texts):
@@ -308,13 +316,15 @@ class Dispatcher:
         return first * (places_per_row(self._steps) // max(1, self._steps[0].samples) - 1) if self._steps else 0
 
 
+def places_by_step(steps: Sequence[Step]) -> dict[str, int]:
+    """How many answers one row asks for at each step: every step multiplies what the one before it gave."""
+    leaves = itertools.accumulate((step.samples for step in steps), operator.mul)
+    return dict(zip((step.name for step in steps), leaves, strict=True))
+
+
 def places_per_row(steps: Sequence[Step]) -> int:
-    """How many answers one row asks for over all steps: each step multiplies what the one before it gave."""
-    total, leaves = 0, 1
-    for step in steps:
-        leaves *= step.samples
-        total += leaves
-    return total
+    """How many answers one row asks for over all steps."""
+    return sum(places_by_step(steps).values())
 
 
 def _is_usable(completion: Completion) -> bool:

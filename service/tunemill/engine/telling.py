@@ -1,9 +1,9 @@
 """The engine's events, made from what it holds at the moment."""
 
 from tunemill.answers import outcome_of
-from tunemill.engine.work import Job
+from tunemill.engine.work import Job, Place, Step
 from tunemill.events import AttemptFailed, Completed, Failed, Sent
-from tunemill.model import Completion, Failure, Picodollars
+from tunemill.model import Completion, Failure, FailureKind, Picodollars
 
 
 def sent(job: Job) -> Sent:
@@ -67,4 +67,19 @@ def failed(job: Job, failure: Failure, duration_s: float | None) -> Failed:
         kind=failure.kind,
         message=failure.message,
         duration_s=duration_s,
+    )
+
+
+def set_aside(request_id: str, place: Place, step: Step, kind: FailureKind, message: str) -> Failed:
+    """A place for which nothing could be sent."""
+    return Failed(
+        request_id=request_id,
+        row_id=place.row.id,
+        step=step.name,
+        sample=place.sample,
+        attempts=0,
+        lane=step.lane,
+        kind=kind,
+        message=message,
+        duration_s=None,
     )

@@ -51,6 +51,7 @@ class Standing(Enum):
 
     NEW = "new"
     ANSWERED = "answered"
+    KEPT = "kept"  # the place has an answer to another request, which is to be kept
     SET_ASIDE = "set aside"
 
 
@@ -58,19 +59,19 @@ class Recorder(Protocol):
     """The journal as the engine sees it. Every coroutine returns when its line is durable and counted."""
 
     def row(self, position: int, row: Row) -> bool:
-        """Note which row is at a position of the source; False where the same row was there before."""
+        """Note which row is at a position (duplicates not counted); False where it was at an earlier one already."""
 
     def source_ended(self, rows: int) -> None:
         """The source has so many rows."""
 
-    def look_up(self, request: Request) -> tuple[Standing, int]:
-        """Whether the request was answered or set aside, and how often it was sent."""
+    def look_up(self, place: Place, request: Request) -> tuple[Standing, int]:
+        """Whether the place needs this request to be sent, and how often it was."""
 
     def serve(self, place: Place, request: Request) -> None:
         """The place is served by this request, which was or will be sent for another place or at another time."""
 
-    def answer_of(self, request: Request) -> Completion:
-        """The completion of an answered request, read back."""
+    def answer_at(self, place: Place) -> Completion:
+        """The completion that serves a place, read back."""
 
     async def sent(self, request: Request, attempt: int, reserved: Picodollars) -> None: ...
 
@@ -90,8 +91,9 @@ class Recorder(Protocol):
 
     async def failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None: ...
 
-    def set_aside(self, place: Place, kind: FailureKind, message: str) -> None:
-        """Nothing can be sent for this place: it is failed for good."""
+    def set_aside(self, place: Place, kind: FailureKind, message: str) -> str | None:
+        """Nothing can be sent for this place: it is failed for good. Gives the id under which it is recorded, or None
+        where that was recorded before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

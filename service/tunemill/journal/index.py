@@ -108,6 +108,11 @@ class Index:
         """What is known of a row."""
         return self._row(key_of(row_id))
 
+    def is_at(self, position: int, row_id: str) -> bool:
+        """Whether this row is the one at this position."""
+        found = self._execute("SELECT 1 FROM position WHERE k=? AND row=?", (position, key_of(row_id))).fetchone()
+        return found is not None
+
     def row_at(self, position: int) -> tuple[int, KnownRow] | None:
         """The key of the row at a position of the source, and what is known of it."""
         found = self._execute("SELECT row FROM position WHERE k=?", (position,)).fetchone()

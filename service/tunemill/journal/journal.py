@@ -60,7 +60,15 @@ class Journal:
     def add(self, line: Line, location: Location) -> None:
         """Take a line into account that is durable now."""
         self.totals.fold(line)
-        _index(self.index, [(location, line)])
+        index = self.index
+        match line:
+            case Sent():
+                index.put_sent(((line.request, line.attempt, location),))
+                index.put_slots(((line.row, line.step, line.sample, line.request),))
+            case Completed():
+                index.put_outcomes(((line.request, RequestState.COMPLETED, location),))
+            case _:
+                _index(index, [(location, line)])
 
     def _take(self, batch: list[tuple[Location, bytes]]) -> None:
         decoded = [(location, self._decode(location, text)) for location, text in batch]

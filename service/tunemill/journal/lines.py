@@ -25,12 +25,13 @@ class DamagedLine(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A process began to write. `plan` fingerprints what decides the requests: a change means other requests."""
+    """A process began to write. The source had `rows` rows when it was counted, each with `places` answers to come."""
 
     at: float
     run: str
     version: str
-    plan: str
+    rows: int
+    places: int
     simulated: bool
 
 
@@ -257,7 +258,8 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "at": round(line.at, 3),
         "run": line.run,
         "version": line.version,
-        "plan": line.plan,
+        "rows": line.rows,
+        "places": line.places,
         "simulated": line.simulated,
     },
     RowSeen: _encode_row,
@@ -334,7 +336,12 @@ def _failure_fields(record: dict[str, Any]) -> dict[str, Any]:
 
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "opened": lambda r: Opened(
-        at=r["at"], run=r["run"], version=r["version"], plan=r["plan"], simulated=r["simulated"]
+        at=r["at"],
+        run=r["run"],
+        version=r["version"],
+        rows=r["rows"],
+        places=r["places"],
+        simulated=r["simulated"],
     ),
     "row": lambda r: RowSeen(position=r["position"], row=r["row"], fields=r.get("fields")),
     "source": lambda r: SourceEnded(rows=r["rows"]),

@@ -27,7 +27,8 @@ class Totals:
 
     `unresolved` holds attempts that left and whose outcome is not known (yet); after a crash they are what may have
     been billed unseen. Keys: `finished` by (step, outcome or "failed"), `attempts` by (step, "completed" or failure
-    kind), `tokens` by (step, kind), `cost` by step, `held` by the reference of a charge that is not settled.
+    kind), `tokens` by (step, kind), `cost` by step, `held` by the reference of a charge that is not
+    settled. `rows` is how many rows the source has, as last counted or walked.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,7 @@ class Totals:
         self.held: dict[str, Picodollars] = {}
         self.opened: Opened | None = None
         self.ended: Ended | None = None
+        self.rows = 0
         self.first_at: float | None = None
         self.last_at: float = 0.0
 
@@ -65,10 +67,12 @@ class Totals:
             case Charged():
                 self._charged(line)
             case Opened():
-                self.opened, self.ended = line, None
+                self.opened, self.ended, self.rows = line, None, line.rows
             case Ended():
                 self.ended = line
-            case RowSeen() | SourceEnded() | Reused():
+            case SourceEnded():
+                self.rows = line.rows
+            case RowSeen() | Reused():
                 pass
             case _:
                 assert_never(line)

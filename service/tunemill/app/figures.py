@@ -1,0 +1,176 @@
+"""A run's figures, from the journal's totals and, while it runs, from the engine."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tunemill.clock import Clock
+from tunemill.engine import Budget, Counts, Dispatcher, Step, places_by_step
+from tunemill.journal import Journal, RequestState, Totals
+from tunemill.model import JsonObject, Picodollars, RunState
+from tunemill.statistics import Money, RequestCounts, RunStatistics
+
+
+class LiveFigures:
+    """The figures of a run that this process works on. `take` is cheap enough to be called ten times a second.
+
+    `dataset` and `fine_tune` are set by the later stages; `engine` while requests are being sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        totals: Totals,
+        budget: Budget,
+        clock: Clock,
+        steps: tuple[Step, ...],
+        expected: Mapping[str, Picodollars],
+        baseline: Counts,
+        simulated: bool,
+    ) -> None:
+        self.state = RunState.IDLE
+        self.dataset: JsonObject | None = None
+        self.fine_tune: JsonObject | None = None
+        self.engine: Dispatcher | None = None
+        self._run = run
+        self._totals = totals
+        self._budget = budget
+        self._clock = clock
+        self._steps = steps
+        self._expected = expected
+        self._baseline = baseline
+        self._simulated = simulated
+        self._started_with = totals.attempts.total()
+        self._started_at = clock.monotonic()
+
+    def take(self) -> RunStatistics:
+        """The figures now."""
+        engine = self.engine
+        counts = self._counts()
+        requests_rate, tokens_rate = engine.rates() if engine else (0.0, 0.0)
+        return RunStatistics(
+            run=self._run,
+            state=self.state,
+            simulated=self._simulated,
+            requests=counts,
+            money=self._money(),
+            waiting_for=engine.waiting_for() if engine and counts.waiting else {},
+            eta_s=self._eta_s(counts),
+            requests_per_minute=requests_rate,
+            tokens_per_minute=tokens_rate,
+            finished=dict(self._totals.finished),
+            attempts=dict(self._totals.attempts),
+            tokens=dict(self._totals.tokens),
+            limits=engine.levels() if engine else (),
+            circuits_open=engine.circuits_open if engine else 0,
+            dataset=self.dataset,
+            fine_tune=self.fine_tune,
+        )
+
+    def _counts(self) -> RequestCounts:
+        """While a resumed run's source is being walked again, what the journal has is not news: show it at once."""
+        counts = self._baseline if self.engine is None else self.engine.counts
+        if self.engine is None or self.engine.is_walked:
+            completed, failed = counts.completed, counts.failed
+        else:
+            completed = max(counts.completed, self._baseline.completed)
+            failed = max(counts.failed, self._baseline.failed)
+        in_flight = min(counts.in_flight, counts.planned - completed - failed)
+        return RequestCounts(
+            planned=counts.planned,
+            completed=completed,
+            failed=failed,
+            waiting=counts.planned - completed - failed - in_flight,
+            in_flight=in_flight,
+        )
+
+    def _money(self) -> Money:
+        budget = self._budget
+        return Money(
+            settled=budget.settled,
+            uncertain=budget.uncertain,
+            reserved=budget.reserved,
+            budget=budget.cap,
+            forecast=self._forecast(),
+        )
+
+    def _forecast(self) -> Picodollars | None:
+        """What is spent, and the mean price of each step's answers (the plan's guess before the first) for the rest."""
+        counts = self._baseline if self.engine is None else self.engine.counts
+        rows = counts.planned // max(1, sum(places_by_step(self._steps).values()))
+        forecast = self._budget.settled + self._budget.uncertain
+        for step, places in places_by_step(self._steps).items():
+            done = max(counts.completed_by_step.get(step, 0), self._baseline.completed_by_step.get(step, 0))
+            answered = self._totals.completed_of(step)
+            mean = self._totals.cost[step] / answered if answered else self._expected.get(step, 0)
+            forecast += round(max(0, rows * places - done) * mean)
+        return forecast
+
+    def _eta_s(self, counts: RequestCounts) -> float | None:
+        done = self._totals.attempts.total() - self._started_with
+        elapsed = self._clock.monotonic() - self._started_at
+        left = counts.waiting + counts.in_flight
+        if self.engine is None or not left or not done or elapsed <= 0:
+            return None
+        return left * elapsed / done
+
+
+def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...]) -> Counts:
+    """What the journal says of the places of the rows that are in the source, before anything is walked again."""
+    completed = min(planned, journal.index.slots_in(RequestState.COMPLETED))
+    failed = min(planned - completed, journal.index.slots_in(RequestState.FAILED))
+    by_step = {step.name: journal.totals.completed_of(step.name) for step in steps}
+    return Counts(planned=planned, completed=completed, failed=failed, completed_by_step=by_step)
+
+
+def figures_on_record(run: str, journal: Journal, *, is_running: bool, budget: Picodollars | None) -> RunStatistics:
+    """The figures of a run that another process works on, or nobody."""
+    totals = journal.totals
+    opened = totals.opened
+    planned = totals.rows * (opened.places if opened else 0)
+    counts = counts_on_record(journal, planned, ())
+    in_flight = min(len(totals.unresolved), planned - counts.completed - counts.failed) if is_running else 0
+    return RunStatistics(
+        run=run,
+        state=_state_on_record(totals, is_running=is_running),
+        simulated=bool(opened and opened.simulated),
+        requests=RequestCounts(
+            planned=planned,
+            completed=counts.completed,
+            failed=counts.failed,
+            waiting=planned - counts.completed - counts.failed - in_flight,
+            in_flight=in_flight,
+        ),
+        money=_money_on_record(totals, is_running=is_running, budget=budget),
+        finished=dict(totals.finished),
+        attempts=dict(totals.attempts),
+        tokens=dict(totals.tokens),
+    )
+
+
+def _state_on_record(totals: Totals, *, is_running: bool) -> RunState:
+    if is_running:
+        return RunState.RUNNING
+    if totals.ended is not None:
+        return RunState(totals.ended.state)
+    return RunState.IDLE if totals.opened is None else RunState.INTERRUPTED
+
+
+def _money_on_record(totals: Totals, *, is_running: bool, budget: Picodollars | None) -> Money:
+    """After a crash, what was in flight is not reserved any more: it is uncertain."""
+    in_flight = sum(sent.reserved for sent in totals.unresolved.values())
+    held = sum(totals.held.values())
+    return Money(
+        settled=totals.settled,
+        uncertain=totals.uncertain + (0 if is_running else in_flight),
+        reserved=held + (in_flight if is_running else 0),
+        budget=budget,
+        forecast=None,
+    )
+
+
+def with_stages(
+    statistics: RunStatistics, *, dataset: JsonObject | None, fine_tune: JsonObject | None
+) -> RunStatistics:
+    """The figures with what the later stages left in the run folder."""
+    return replace(statistics, dataset=dataset, fine_tune=fine_tune)

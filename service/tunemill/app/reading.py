@@ -1,0 +1,86 @@
+"""What the journal holds, in the order of the source: candidates for the dataset, failures, and completions to show."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunemill.answers import parse_completion
+from tunemill.engine import Step
+from tunemill.journal import Journal, KnownRequest, RequestState
+from tunemill.model import Answer, Candidate, Row, picodollars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one place, with all that the journal has of it. `prompt` is the body as it was sent, or None where
+    nothing was; `record` is the completed or failed line."""
+
+    position: int
+    row: Row
+    step: str
+    sample: int
+    record: dict[str, Any]
+    prompt: dict[str, Any] | None
+
+
+def rows_of(journal: Journal) -> Iterator[tuple[int, Row]]:
+    """The rows that are in the source now, in its order."""
+    for position in range(journal.index.positions()):
+        found = journal.index.row_at(position)
+        if found is not None:
+            record = journal.reader.read(found[1].location)
+            yield position, Row(id=record["row"], fields=record["fields"])
+
+
+def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
+    """Each row with one answer of every step: what may become an example."""
+    for position, row in rows_of(journal):
+        if not steps:
+            yield Candidate(position=position, row=row, sample=0, answers={})
+        else:
+            yield from _chains(journal, steps, position, row, {}, 0)
+
+
+def _chains(
+    journal: Journal, steps: Sequence[Step], position: int, row: Row, answers: dict[str, Answer], parent: int
+) -> Iterator[Candidate]:
+    """Go down the tree of samples as far as there are answers."""
+    step = steps[len(answers)]
+    for sample in range(parent * step.samples, (parent + 1) * step.samples):
+        known = journal.index.slot_request(row.id, step.name, sample)
+        if known is None or known.state is not RequestState.COMPLETED:
+            continue
+        extended = {**answers, step.name: _answer(journal, known, step.name, sample)}
+        if len(extended) == len(steps):
+            yield Candidate(position=position, row=row, sample=sample, answers=extended)
+        else:
+            yield from _chains(journal, steps, position, row, extended, sample)
+
+
+def _answer(journal: Journal, known: KnownRequest, step: str, sample: int) -> Answer:
+    record = journal.reader.read(known.outcome)
+    return Answer(
+        request_id=record["request_id"],
+        step=step,
+        sample=sample,
+        completion=parse_completion(record["answer"], record["provider_request_id"]),
+        cost=picodollars(record["usd"]),
+    )
+
+
+def outcomes(journal: Journal, steps: Sequence[Step], state: RequestState) -> Iterator[Outcome]:
+    """Every place whose request is in this state (completed or failed), row by row and step by step."""
+    for position, row in rows_of(journal):
+        samples = 1
+        for step in steps:
+            samples *= step.samples
+            for sample in range(samples):
+                known = journal.index.slot_request(row.id, step.name, sample)
+                if known is not None and known.state is state:
+                    yield _outcome(journal, known, position, row, step.name, sample)
+
+
+def _outcome(journal: Journal, known: KnownRequest, position: int, row: Row, step: str, sample: int) -> Outcome:
+    record = journal.reader.read(known.outcome)
+    prompt = journal.reader.read(known.sent).get("body") if known.sent.length else None
+    return Outcome(position=position, row=row, step=step, sample=sample, record=record, prompt=prompt)

@@ -1,0 +1,48 @@
+"""What comes from the environment: which server, which key. Nothing else reads environment variables for a provider."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tunemill.errors import ArgumentError
+from tunemill.recipe import DEFAULT_BASE_URL, Recipe
+from tunemill.recipe.sections import ProviderSection
+
+BASE_URL_ENV = "OPENAI_BASE_URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderAccess:
+    """Where a provider is and the key for it. The key is in no representation of this value."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+def base_url_of(section: ProviderSection, environment: Mapping[str, str], *, is_default: bool) -> str:
+    """The recipe's address; for the default provider else OPENAI_BASE_URL, else the hosted API."""
+    if section.base_url is not None:
+        return section.base_url
+    from_environment = environment.get(BASE_URL_ENV, "").strip() if is_default else ""
+    if not from_environment:
+        return DEFAULT_BASE_URL
+    parts = urlsplit(from_environment)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ArgumentError(
+            "not an address", mend="set it to something like https://host/v1", key=BASE_URL_ENV, value=from_environment
+        )
+    return from_environment
+
+
+def access_to(recipe: Recipe, name: str, environment: Mapping[str, str]) -> ProviderAccess:
+    """How to reach the provider `name` ("" is `[provider]`). Raises ArgumentError where its key is not set."""
+    section = recipe.provider if name == "" else recipe.providers[name]
+    key = environment.get(section.api_key_env, "").strip()
+    if not key:
+        table = "[provider]" if name == "" else f"[providers.{name}]"
+        raise ArgumentError(
+            "the environment variable is not set",
+            mend=f"export it with the key for {table}, or add --local to try the recipe for nothing",
+            key=section.api_key_env,
+        )
+    return ProviderAccess(base_url=base_url_of(section, environment, is_default=name == ""), api_key=key)
