@@ -54,6 +54,8 @@ def parse_listen(value: str) -> Address:
         return Address(LOOPBACK, _port(port, value))
     if host.startswith("[") and host.endswith("]"):
         return Address(_ipv6(host[1:-1], value), _port(port, value))
+    if "/" in value:
+        raise _refused("it is an address to listen at and not a URL", value)
     if ":" in host or "[" in host or "]" in host:
         raise _refused("an IPv6 address must stand in brackets", value, mend="write it as [::1]:9400")
     if not host:
@@ -87,12 +89,18 @@ async def status_server(
         _cut_off_the_rest(server)
 
 
+def encoded_metrics(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The registry's metrics and their content type: OpenMetrics where the Accept header asks for it, else text."""
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
 def _application(
     statistics: Callable[[], RunStatistics], registry: CollectorRegistry, ready: Callable[[], bool]
 ) -> Starlette:
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        body, content_type = encoded_metrics(registry, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
 
     async def status(_: Request) -> Response:
         return _json(200, statistics().to_json())

@@ -30,11 +30,9 @@ def answer_panel(*, title: str, prompt: str, text: str, footer: str) -> Renderab
     shown_prompt = Text(cleaned(prompt, _PANEL_CHARS_MAX).strip(), style="dim")
     shown_text = Text(cleaned(text, _PANEL_CHARS_MAX).strip() or "(no text)")
     panel = Panel(
-        Group(shown_prompt, Text(""), shown_text),
+        Group(shown_prompt, Text(""), shown_text, Text(""), Text(cleaned_line(footer), style="dim", justify="right")),
         title=Text(cleaned_line(title), style="bold"),
         title_align="left",
-        subtitle=Text(cleaned_line(footer), style="dim"),
-        subtitle_align="right",
         border_style="dim",
     )
     return Constrain(panel, _PANEL_COLUMNS_MAX)

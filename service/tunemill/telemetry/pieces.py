@@ -11,6 +11,7 @@ from rich.text import Text
 from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
 
 _LINE_CHARS_MAX = 200
+_MORE = " ..."
 _LOSSES = "▁▂▃▄▅▆▇█"
 
 
@@ -57,8 +58,8 @@ class Excerpt:
         wrapped = paragraph.wrap(console, options.max_width)
         shown = list(wrapped[: self.lines])
         if len(wrapped) > self.lines:
-            shown[-1].append(" ...")
-            shown[-1].truncate(options.max_width, overflow="ellipsis")
+            shown[-1].truncate(max(0, options.max_width - len(_MORE)), overflow="crop")
+            shown[-1].append(_MORE)
         yield from shown
         yield from [Text("")] * (self.lines - len(shown))
 

@@ -7,7 +7,7 @@ the display and nothing else.
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -16,7 +16,6 @@ from rich.live import Live
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
-from tunemill.clock import Clock
 from tunemill.events import Event
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry.logs import LineSink
@@ -65,14 +64,16 @@ class LiveDisplay:
     period_s = _LIVE_PERIOD_S
     is_live = True
 
-    def __init__(self, console: Console, statistics: Callable[[], RunStatistics], clock: Clock, sink: LineSink) -> None:
+    def __init__(
+        self, console: Console, statistics: Callable[[], RunStatistics], monotonic: Callable[[], float], sink: LineSink
+    ) -> None:
         self._console = console
         self._statistics = statistics
-        self._clock = clock
+        self._monotonic = monotonic
         self._sink = sink
         self._recent = RecentEvents()
         self._losses: deque[float] = deque(maxlen=_LOSSES_MAX)
-        self._started_s = clock.monotonic()
+        self._started_s = monotonic()
         self._is_gone = False  # the terminal
         self._live = Live(
             console=console,
@@ -88,7 +89,7 @@ class LiveDisplay:
         self._recent.on_event(event)
 
     def __enter__(self) -> Self:
-        self._started_s = self._clock.monotonic()
+        self._started_s = self._monotonic()
         self._on_terminal(self._live.start)
         self._sink.divert(self._print_log_line)
         self.refresh()
@@ -124,7 +125,7 @@ class LiveDisplay:
         return statistics
 
     def _elapsed_s(self) -> float:
-        return self._clock.monotonic() - self._started_s
+        return self._monotonic() - self._started_s
 
     def _on_terminal(self, act: Callable[[], object]) -> None:
         if self._is_gone:
@@ -146,15 +147,15 @@ class LineDisplay:
         self,
         console: Console,
         statistics: Callable[[], RunStatistics],
-        clock: Clock,
+        monotonic: Callable[[], float],
         write: Callable[[RunStatistics], None],
     ) -> None:
         self._console = console
         self._statistics = statistics
-        self._clock = clock
+        self._monotonic = monotonic
         self._write = write
         self._last_words = ""
-        self._last_s = clock.monotonic()
+        self._last_s = monotonic()
 
     def on_event(self, event: Event) -> None:
         """Events are the log's business here."""
@@ -169,7 +170,7 @@ class LineDisplay:
 
     def refresh(self) -> None:
         """Say how far it is, unless that was said less than a minute ago."""
-        is_due = self._clock.monotonic() - self._last_s >= _SILENCE_MAX_S
+        is_due = self._monotonic() - self._last_s >= _SILENCE_MAX_S
         self._say(self._statistics(), only_news=not is_due)
 
     def print(self, renderable: RenderableType) -> None:
@@ -180,7 +181,7 @@ class LineDisplay:
         words = progress_line(statistics)
         if only_news and words == self._last_words:
             return
-        self._last_words, self._last_s = words, self._clock.monotonic()
+        self._last_words, self._last_s = words, self._monotonic()
         self._write(statistics)
 
 
@@ -199,15 +200,18 @@ def make_console(stream: TextIO | None = None) -> Console:
 def make_display(
     console: Console,
     statistics: Callable[[], RunStatistics],
-    clock: Clock,
+    monotonic: Callable[[], float],
     *,
     sink: LineSink,
     write_line: Callable[[RunStatistics], None],
 ) -> Display:
-    """The live picture where the console is a terminal that can redraw, else a line every few seconds."""
+    """The live picture where the console is a terminal that can redraw, else a line every few seconds.
+
+    `monotonic` is the clock's, in seconds.
+    """
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console, statistics, clock, sink)
-    return LineDisplay(console, statistics, clock, write_line)
+        return LiveDisplay(console, statistics, monotonic, sink)
+    return LineDisplay(console, statistics, monotonic, write_line)
 
 
 def print_progress(sink: LineSink) -> Callable[[RunStatistics], None]:
@@ -220,8 +224,8 @@ def log_progress(logger: FilteringBoundLogger) -> Callable[[RunStatistics], None
     return lambda statistics: logger.info("progress", line=progress_line(statistics), **statistics.to_json())
 
 
-async def keep_fresh(display: Display, clock: Clock) -> None:
+async def keep_fresh(display: Display, sleep: Callable[[float], Awaitable[None]]) -> None:
     """Refresh the display as often as it wants, until cancelled."""
     while True:
         display.refresh()
-        await clock.sleep(display.period_s)
+        await sleep(display.period_s)
