@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tunemill.clock import Clock
-from tunemill.engine import Budget, Counts, Dispatcher, Step, places_by_step
+from tunemill.engine import Budget, Counts, Dispatcher, Step
 from tunemill.journal import Journal, RequestState, Totals
 from tunemill.model import JsonObject, Picodollars, RunState
+from tunemill.plan import Chain
 from tunemill.statistics import Money, RequestCounts, RunStatistics
 
 
@@ -36,7 +37,8 @@ class LiveFigures:
         self._totals = totals
         self._budget = budget
         self._clock = clock
-        self._steps = steps
+        self._steps = [step.name for step in steps]
+        self._chain = Chain.of(steps)
         self._expected = expected
         self._baseline = baseline
         self._simulated = simulated
@@ -74,7 +76,7 @@ class LiveFigures:
             completed, failed = counts.completed, counts.failed
         else:
             completed = max(counts.completed, self._baseline.completed)
-            failed = max(counts.failed, self._baseline.failed)
+            failed = min(max(counts.failed, self._baseline.failed), counts.planned - completed)
         in_flight = min(counts.in_flight, counts.planned - completed - failed)
         return RequestCounts(
             planned=counts.planned,
@@ -97,9 +99,9 @@ class LiveFigures:
     def _forecast(self) -> Picodollars | None:
         """What is spent, and the mean price of each step's answers (the plan's guess before the first) for the rest."""
         counts = self._baseline if self.engine is None else self.engine.counts
-        rows = counts.planned // max(1, sum(places_by_step(self._steps).values()))
+        rows = counts.planned // max(1, self._chain.requests_per_row)
         forecast = self._budget.settled + self._budget.uncertain
-        for step, places in places_by_step(self._steps).items():
+        for step, places in zip(self._steps, self._chain.counts, strict=True):
             done = max(counts.completed_by_step.get(step, 0), self._baseline.completed_by_step.get(step, 0))
             answered = self._totals.completed_of(step)
             mean = self._totals.cost[step] / answered if answered else self._expected.get(step, 0)
@@ -158,12 +160,10 @@ def _state_on_record(totals: Totals, *, is_running: bool) -> RunState:
 
 def _money_on_record(totals: Totals, *, is_running: bool, budget: Picodollars | None) -> Money:
     """After a crash, what was in flight is not reserved any more: it is uncertain."""
-    in_flight = sum(sent.reserved for sent in totals.unresolved.values())
-    held = sum(totals.held.values())
     return Money(
         settled=totals.settled,
-        uncertain=totals.uncertain + (0 if is_running else in_flight),
-        reserved=held + (in_flight if is_running else 0),
+        uncertain=totals.uncertain + (0 if is_running else totals.reserved),
+        reserved=totals.reserved if is_running else 0,
         budget=budget,
         forecast=None,
     )

@@ -1,7 +1,7 @@
 """The engine: one dispatcher that owns budget, pacing and order, and lanes that send."""
 
 from tunemill.engine.budget import Budget
-from tunemill.engine.dispatcher import Dispatcher, places_by_step, places_per_row
+from tunemill.engine.dispatcher import Dispatcher
 from tunemill.engine.lane import Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
@@ -36,6 +36,4 @@ __all__ = [
     "Step",
     "Tools",
     "Unrenderable",
-    "places_by_step",
-    "places_per_row",
 ]

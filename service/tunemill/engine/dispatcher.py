@@ -12,8 +12,6 @@ soon as the steps that read it were rendered.
 """
 
 import asyncio
-import itertools
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -33,6 +31,7 @@ from tunemill.engine.work import (
     Unrenderable,
 )
 from tunemill.model import Completion, Failure, FailureKind, Lane, Request, Row, RunState, WaitReason
+from tunemill.plan import Chain
 from tunemill.statistics import LimitLevel
 
 ROOM_BESIDE_CONCURRENCY = 64
@@ -56,7 +55,8 @@ class Dispatcher:
         tools: Tools,
         grace_s: float,
     ) -> None:
-        self.counts = Counts(planned=rows_planned * places_per_row(steps))
+        self._chain = Chain.of(steps)
+        self.counts = Counts(planned=rows_planned * self._chain.requests_per_row)
         self._rows = rows
         self._steps = steps
         self._render = render
@@ -143,7 +143,7 @@ class Dispatcher:
                 position += 1
                 await self._start_row(row)
             else:
-                self.counts.planned -= places_per_row(self._steps)
+                self.counts.planned -= self._chain.requests_per_row
                 self.counts.duplicate_rows += 1
             if walked % ROWS_A_BREATH == 0:
                 await asyncio.sleep(0)
@@ -227,10 +227,8 @@ class Dispatcher:
             self._set_aside(child, FailureKind.UPSTREAM_FAILED, message)
 
     def _children(self, place: Place, texts: Mapping[str, str]) -> Iterator[Place]:
-        if place.step + 1 < len(self._steps):
-            samples = self._steps[place.step + 1].samples
-            for sample in range(place.sample * samples, (place.sample + 1) * samples):
-                yield Place(row=place.row, step=place.step + 1, sample=sample, texts=texts)
+        for sample in self._chain.child_samples(place.step, place.sample):
+            yield Place(row=place.row, step=place.step + 1, sample=sample, texts=texts)
 
     # -- what lanes tell -----------------------------------------------------------------------------------------
 
@@ -312,19 +310,10 @@ class Dispatcher:
 
     def _waiting_upstream(self) -> int:
         """Places behind the first step that cannot be rendered yet."""
+        if not self._steps:
+            return 0
         first = sum(1 for job in self._pending.values() if job.places[0].step == 0)
-        return first * (places_per_row(self._steps) // max(1, self._steps[0].samples) - 1) if self._steps else 0
-
-
-def places_by_step(steps: Sequence[Step]) -> dict[str, int]:
-    """How many answers one row asks for at each step: every step multiplies what the one before it gave."""
-    leaves = itertools.accumulate((step.samples for step in steps), operator.mul)
-    return dict(zip((step.name for step in steps), leaves, strict=True))
-
-
-def places_per_row(steps: Sequence[Step]) -> int:
-    """How many answers one row asks for over all steps."""
-    return sum(places_by_step(steps).values())
+        return first * (self._chain.requests_per_row // self._chain.counts[0] - 1)
 
 
 def _is_usable(completion: Completion) -> bool:

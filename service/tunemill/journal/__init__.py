@@ -4,7 +4,6 @@ from tunemill.journal.index import NOWHERE, Index, KnownRequest, RequestState, k
 from tunemill.journal.journal import Journal, open_for_reading, open_for_writing
 from tunemill.journal.lines import (
     AttemptFailed,
-    Charged,
     Completed,
     Ended,
     Failed,
@@ -22,7 +21,6 @@ from tunemill.journal.writer import JournalWriter
 __all__ = [
     "NOWHERE",
     "AttemptFailed",
-    "Charged",
     "Completed",
     "Ended",
     "Failed",

@@ -127,17 +127,6 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Charged:
-    """Money outside the requests: training. `settled` False holds the amount, True is final (0 gives it back)."""
-
-    at: float
-    purpose: str
-    reference: str
-    amount: Picodollars
-    settled: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """A process stopped writing on purpose; `state` is a RunState value."""
 
@@ -146,7 +135,7 @@ class Ended:
     reason: str
 
 
-Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Charged | Ended
+Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended
 
 
 def encode(line: Line) -> bytes:
@@ -275,14 +264,6 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "sample": line.sample,
         "request_id": line.request,
     },
-    Charged: lambda line: {
-        "kind": "charged",
-        "at": round(line.at, 3),
-        "purpose": line.purpose,
-        "reference": line.reference,
-        "usd": usd(line.amount),
-        "settled": line.settled,
-    },
     Ended: lambda line: {"kind": "ended", "at": round(line.at, 3), "state": line.state, "reason": line.reason},
 }
 
@@ -350,8 +331,5 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "attempt_failed": lambda r: AttemptFailed(**_failure_fields(r)),
     "failed": lambda r: Failed(**_failure_fields(r)),
     "reused": lambda r: Reused(row=r["row"], step=r["step"], sample=r["sample"], request=r["request_id"]),
-    "charged": lambda r: Charged(
-        at=r["at"], purpose=r["purpose"], reference=r["reference"], amount=picodollars(r["usd"]), settled=r["settled"]
-    ),
     "ended": lambda r: Ended(at=r["at"], state=r["state"], reason=r["reason"]),
 }

@@ -5,7 +5,6 @@ from typing import assert_never
 
 from tunemill.journal.lines import (
     AttemptFailed,
-    Charged,
     Completed,
     Ended,
     Failed,
@@ -18,7 +17,6 @@ from tunemill.journal.lines import (
 )
 from tunemill.model import Picodollars, Usage
 
-FAILED = "failed"
 COMPLETED = "completed"
 
 
@@ -26,9 +24,8 @@ class Totals:
     """Everything that was ever sent, paid for and received in this run.
 
     `unresolved` holds attempts that left and whose outcome is not known (yet); after a crash they are what may have
-    been billed unseen. Keys: `finished` by (step, outcome or "failed"), `attempts` by (step, "completed" or failure
-    kind), `tokens` by (step, kind), `cost` by step, `held` by the reference of a charge that is not
-    settled. `rows` is how many rows the source has, as last counted or walked.
+    been billed unseen. Keys: `finished` by (step, outcome or failure kind), `attempts` by (step, "completed" or failure
+    kind), `tokens` by (step, kind), `cost` by step. `rows` is how many rows the source has, as last counted or walked.
     """
 
     def __init__(self) -> None:
@@ -39,7 +36,6 @@ class Totals:
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.cost: Counter[str] = Counter()
         self.unresolved: dict[str, Sent] = {}
-        self.held: dict[str, Picodollars] = {}
         self.opened: Opened | None = None
         self.ended: Ended | None = None
         self.rows = 0
@@ -48,8 +44,8 @@ class Totals:
 
     @property
     def reserved(self) -> Picodollars:
-        """What attempts and charges without an outcome may still cost."""
-        return sum(sent.reserved for sent in self.unresolved.values()) + sum(self.held.values())
+        """What attempts without an outcome may still cost."""
+        return sum(sent.reserved for sent in self.unresolved.values())
 
     def completed_of(self, step: str) -> int:
         """Completions of one step."""
@@ -64,8 +60,6 @@ class Totals:
                 self._completed(line)
             case AttemptFailed() | Failed():
                 self._failed(line)
-            case Charged():
-                self._charged(line)
             case Opened():
                 self.opened, self.ended, self.rows = line, None, line.rows
             case Ended():
@@ -107,11 +101,4 @@ class Totals:
         if line.attempt > 0:
             self.attempts[line.step, line.failure.value] += 1
         if isinstance(line, Failed):
-            self.finished[line.step, FAILED] += 1
-
-    def _charged(self, line: Charged) -> None:
-        self.held.pop(line.reference, None)
-        if line.settled:
-            self.settled += line.amount
-        else:
-            self.held[line.reference] = line.amount
+            self.finished[line.step, line.failure.value] += 1

@@ -11,8 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
+from typing import Protocol
 
-from tunemill.recipe.sections import StepSection
+
+class HasSamples(Protocol):
+    """A step, as far as this matters."""
+
+    @property
+    def samples(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +32,7 @@ class Chain:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, steps: Sequence[StepSection]) -> "Chain":
+    def of(cls, steps: Sequence[HasSamples]) -> "Chain":
         samples = tuple(step.samples for step in steps)
         return cls(samples=samples, counts=tuple(accumulate(samples, mul)))
 
