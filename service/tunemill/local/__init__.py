@@ -1,0 +1,36 @@
+"""The embedded OpenAI-compatible server: a simulator to rehearse with, or a small model on this machine.
+
+It shares the wire format with the rest of tunemill and nothing else, so that what it says about a run (its books) is
+an independent witness. Nothing heavy is imported before `serve` is called.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from tunemill.local.arguments import parse_arguments
+from tunemill.local.missing import BackendMissing
+from tunemill.local.options import JobPace, LlamaOptions, ServerOptions
+
+__all__ = ["BackendMissing", "JobPace", "LlamaOptions", "ServerOptions", "main", "parse_arguments", "serve"]
+
+
+def serve(options: ServerOptions) -> None:
+    """Serve until a signal ends it; see `tunemill.local.serving.serve`."""
+    from tunemill.local.serving import serve as run
+
+    run(options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line. Returns the exit status: 0 after a signal, 2 where something is missing, or the port taken."""
+    options = parse_arguments(argv)
+    try:
+        serve(options)
+    except BackendMissing as problem:
+        print(problem, file=sys.stderr)  # noqa: T201  # the one message that a person must see
+        return 2
+    except OSError as problem:
+        print(f"cannot serve on {options.host} port {options.port}: {problem}; choose another --host or --port",  # noqa: T201
+              file=sys.stderr)  # fmt: skip
+        return 2
+    return 0

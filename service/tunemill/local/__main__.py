@@ -1,0 +1,7 @@
+"""`python -m tunemill.local`"""
+
+import sys
+
+from tunemill.local import main
+
+sys.exit(main(sys.argv[1:]))
