@@ -129,6 +129,14 @@ def test_a_storm_of_retries_does_not_hide_what_failed_for_good() -> None:
     assert "again in 12 s" in picture
 
 
+@pytest.mark.parametrize(
+    ("attempts", "words"), [(0, "never sent"), (1, "given up after 1 attempt."), (6, "given up after 6 attempts.")]
+)
+def test_a_failure_says_how_often_it_was_tried(attempts: int, words: str) -> None:
+    """A request whose earlier step failed was never sent at all."""
+    assert words in _live(STATISTICS, replace(FAILED, attempts=attempts))
+
+
 def test_a_budget_that_is_too_small_says_how_far_it_goes() -> None:
     """In rows, as the person counts."""
     short = BudgetShort(budget=1, forecast=2, rows_that_fit=174, rows_planned=256)
@@ -233,6 +241,7 @@ def test_a_bar_shows_the_least_share_that_is_there() -> None:
     """One failed request among a million is visible; none is not."""
     bar = Bar([Part(0.5, "#", "█", ""), Part(1e-6, "x", "▓", ""), Part(0.0, "-", "▒", "")])
     assert _printed(bar, 10) == "█████▓░░░░\n"
+    assert _printed(Bar([Part(1 - 1e-6, "#", "█", ""), Part(1e-6, "x", "▓", "")]), 10) == "█████████▓\n"
 
 
 def test_a_bar_needs_no_unicode() -> None:

@@ -85,8 +85,9 @@ async def status_server(
     finally:
         server.should_exit = True
         await serving
+        cutting_off = asyncio.get_running_loop().call_later(_SHUTDOWN_GRACE_S, _cut_off_the_rest, server)
         await server.shutdown(sockets=[listening])
-        _cut_off_the_rest(server)
+        cutting_off.cancel()
 
 
 def encoded_metrics(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
@@ -146,7 +147,7 @@ def _server(application: Starlette) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS_MAX,
-        timeout_graceful_shutdown=_SHUTDOWN_GRACE_S,
+        timeout_graceful_shutdown=5 * _SHUTDOWN_GRACE_S,  # by then everybody has been cut off
     )
     config.load()
     server = uvicorn.Server(config)

@@ -32,17 +32,13 @@ class Bar:
     parts: Sequence[Part]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = options.max_width
+        ends = _ends([part.share for part in self.parts], options.max_width)
         start = 0
-        reached = 0.0
-        for part in self.parts:
-            reached += part.share
-            end = _column(reached, columns, start, is_something=part.share > 0)
-            yield Segment(
-                (part.ascii_mark if options.ascii_only else part.mark) * (end - start), Style.parse(part.style)
-            )
+        for part, end in zip(self.parts, ends, strict=True):
+            mark = part.ascii_mark if options.ascii_only else part.mark
+            yield Segment(mark * (end - start), Style.parse(part.style))
             start = end
-        yield Segment(("." if options.ascii_only else "░") * (columns - start), Style.parse("dim"))
+        yield Segment(("." if options.ascii_only else "░") * (options.max_width - start), Style.parse("dim"))
         yield Segment.line()
 
 
@@ -81,7 +77,15 @@ def cleaned_line(text: str) -> str:
     return mask_secrets(one_line(text, chars_max=_LINE_CHARS_MAX))
 
 
-def _column(reached: float, columns: int, start: int, *, is_something: bool) -> int:
-    """Where a stretch ends: as its share says, but at least one column where it is anything at all."""
-    end = max(start, min(columns, round(reached * columns)))
-    return min(columns, start + 1) if is_something and end == start else end
+def _ends(shares: Sequence[float], columns: int) -> Sequence[int]:
+    """The column where each stretch ends: as its share says, but whatever is anything at all gets a column of its own,
+    also at the expense of its neighbours, as long as there are columns."""
+    ends = []
+    end, reached = 0, 0.0
+    for number, share in enumerate(shares):
+        reached += share
+        needed_later = sum(later > 0 for later in shares[number + 1 :])
+        least = end + 1 if share > 0 else end
+        end = max(least, min(round(reached * columns), columns - needed_later))
+        ends.append(min(end, columns))
+    return ends

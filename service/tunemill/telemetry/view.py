@@ -139,7 +139,7 @@ def _is_generating(statistics: RunStatistics) -> bool:
 def _counts(statistics: RunStatistics) -> Text:
     counts = statistics.requests
     words = Text(f"{counts.completed:,} completed")
-    words.append(f", {counts.failed:,} failed", style="red" if counts.failed else "")
+    words.append(", ").append(f"{counts.failed:,} failed", style="red" if counts.failed else "")
     if counts.in_flight or counts.waiting:
         words.append(f", {in_flight_words(statistics)}, {counts.waiting:,} waiting")
     return words
@@ -154,7 +154,7 @@ def _add_generation(rows: Table, statistics: RunStatistics) -> None:
 
 def _add_trouble(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
     """What nobody may overlook."""
-    loud = "bold white on red"
+    loud = "not dim bold white on red"
     for lane, circuit in recent.circuits.items():
         rows.add_row(Text(" TROUBLE ", style=loud), Text(_circuit_words(lane, circuit.failures), style="bold red"))
     if statistics.circuits_open and not recent.circuits:
@@ -209,12 +209,12 @@ def _add_later_phases(
         return
     figures = statistics.fine_tune or {}
     rows.add_row("fine-tune", _fine_tune_words(figures, recent))
-    if losses:
-        rows.add_row("loss", _loss(losses, figures))
     for event in list(recent.fine_tune)[-events_max:]:
         rows.add_row(
             "", Text(cleaned_line(event.message or event.what), style="dim", overflow="ellipsis", no_wrap=True)
         )
+    if losses:
+        rows.add_row("loss", _loss(losses, figures))
 
 
 def _dataset_words(statistics: RunStatistics, recent: RecentEvents) -> str:
@@ -253,8 +253,18 @@ def _add_failures(rows: Table, recent: RecentEvents) -> None:
 def _failure(failure: Failed) -> Text:
     line = Text(overflow="ellipsis", no_wrap=True)
     line.append(f"{failure.kind.value} ", style="bold red")
-    line.append(f"{failure.step}: given up after {failure.attempts} attempts. ")
+    line.append(f"{failure.step}: {_given_up(failure.attempts)}. ")
     return line.append(cleaned_line(failure.message), style="dim")
+
+
+def _given_up(attempts: int) -> str:
+    match attempts:
+        case 0:
+            return "never sent"
+        case 1:
+            return "given up after 1 attempt"
+        case _:
+            return f"given up after {attempts} attempts"
 
 
 def _add_retries(rows: Table, recent: RecentEvents) -> None:
