@@ -125,7 +125,7 @@ def _parsed(raw: Mapping[str, Json], path: Path) -> Inference:
     strings = {key: value for key, value in texts.items() if isinstance(value, str)}
     if len(strings) != len(texts):
         raise _damaged(path)
-    return Inference(**strings, tools=tools)
+    return Inference(**strings, tools=tuple(tools))
 
 
 def _damaged(path: Path) -> RunFolderError:
