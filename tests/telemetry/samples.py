@@ -112,7 +112,13 @@ FINISHED = replace(
     waiting_for={},
     eta_s=0.0,
     dataset={"train": 180, "validation": 20, "rejected": 12},
-    fine_tune={"status": "succeeded", "fine_tuned_model": "ft:gpt-4o-mini:movie-plots", "train_loss": 0.5},
+    fine_tune={
+        "status": "succeeded",
+        "job_id": "ftjob-1",
+        "model": "ft:gpt-4o-mini:movie-plots",
+        "usd": 2.31,
+        "train_loss": 0.5,
+    },
 )
 UNKNOWN = replace(
     STATISTICS,

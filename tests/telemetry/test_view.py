@@ -173,6 +173,21 @@ def test_the_later_phases_take_over() -> None:
     assert "waits for" not in picture
 
 
+def test_the_tuned_model_and_its_price_stay_on_the_screen() -> None:
+    """It is what the run was for; an estimate says that it is one, and simulated dollars that they are."""
+    assert "succeeded  ftjob-1  ft:gpt-4o-mini:movie-plots  $2.31" in _final(FINISHED)
+    figures: JsonObject = {"state": "creating", "status": "", "usd": None, "usd_estimated": 3, "simulated": True}
+    assert "creating  about $3.00 simulated" in _live(replace(FINISHED, fine_tune=figures))
+
+
+def test_a_failed_fine_tuning_job_says_why() -> None:
+    """In the target's words, cleaned."""
+    figures: JsonObject = {"status": "failed", "job_id": "ftjob-1", "error": f"bad file {HOSTILE[:40]} {KEY}"}
+    picture = _final(replace(FINISHED, fine_tune=figures))
+    assert "failed  ftjob-1  bad file red" in picture
+    assert KEY not in picture
+
+
 def test_a_recipe_without_steps_has_no_requests_to_show() -> None:
     """Its rows are examples already."""
     nothing = RequestCounts(planned=0, completed=0, failed=0, waiting=0, in_flight=0)

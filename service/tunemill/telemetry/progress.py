@@ -59,7 +59,11 @@ class Display(Protocol):
 
 
 class LiveDisplay:
-    """The picture of `view`, redrawn in place about 8 times a second. Log lines go above it."""
+    """The picture of `view`, redrawn in place about 8 times a second. Log lines go above it.
+
+    Of `RunStatistics.fine_tune` it reads status, state, job_id, model, error, usd, usd_estimated, simulated, and
+    train_loss, step and total_steps where they are given.
+    """
 
     period_s = _LIVE_PERIOD_S
     is_live = True

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tunemill.events import Failed
-from tunemill.model import Json, JsonObject, Lane, Picodollars, RunState, usd
+from tunemill.model import Lane, Picodollars, RunState, usd
 from tunemill.statistics import Money, RunStatistics
-from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line, sparkline
+from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line
 from tunemill.telemetry.recent import RecentEvents
+from tunemill.telemetry.view_training import add_later_phases
 from tunemill.telemetry.words import (
     budget_words,
-    counts_words,
     dollars,
     duration,
     in_flight_words,
@@ -58,7 +58,7 @@ def live_frame(
     elif statistics.requests.planned:
         rows.add_row("requests", _counts(statistics))
     _add_money(rows, statistics, recent)
-    _add_later_phases(rows, statistics, recent, losses, events_max=_FINE_TUNE_EVENTS_MAX)
+    add_later_phases(rows, statistics, recent, losses, events_max=_FINE_TUNE_EVENTS_MAX)
     _add_failures(rows, recent)
     if _is_generating(statistics):
         _add_retries(rows, recent)
@@ -75,7 +75,7 @@ def final_frame(
     if statistics.requests.planned:
         rows.add_row("requests", _counts(statistics))
     _add_money(rows, statistics, recent)
-    _add_later_phases(rows, statistics, recent, losses, events_max=1)
+    add_later_phases(rows, statistics, recent, losses, events_max=1)
     if statistics.requests.failed:
         _add_failures(rows, recent)
     return Group(_header(statistics, recent, elapsed_s), *_progress_bar(statistics), rows)
@@ -200,51 +200,6 @@ def _money_parts(money: Money, budget: Picodollars) -> tuple[Part, ...]:
     )
 
 
-def _add_later_phases(
-    rows: Table, statistics: RunStatistics, recent: RecentEvents, losses: Sequence[float], *, events_max: int
-) -> None:
-    if dataset := _dataset_words(statistics, recent):
-        rows.add_row("dataset", Text(dataset))
-    if statistics.fine_tune is None and not recent.fine_tune:
-        return
-    figures = statistics.fine_tune or {}
-    rows.add_row("fine-tune", _fine_tune_words(figures, recent))
-    for event in list(recent.fine_tune)[-events_max:]:
-        rows.add_row(
-            "", Text(cleaned_line(event.message or event.what), style="dim", overflow="ellipsis", no_wrap=True)
-        )
-    if losses:
-        rows.add_row("loss", _loss(losses, figures))
-
-
-def _dataset_words(statistics: RunStatistics, recent: RecentEvents) -> str:
-    built = recent.dataset
-    if built is not None:
-        return f"{built.train:,} train, {built.validation:,} validation, {built.rejected:,} rejected"
-    return "" if statistics.dataset is None else counts_words(statistics.dataset)
-
-
-def _fine_tune_words(figures: JsonObject, recent: RecentEvents) -> Text:
-    """The status first; the event is newer than the figures where both know it."""
-    last = recent.fine_tune[-1] if recent.fine_tune else None
-    status = (None if last is None else last.status) or _string(figures.get("status")) or "being prepared"
-    words = Text(cleaned_line(status), style="bold")
-    job = (None if last is None else last.fine_tuning_job_id) or _string(figures.get("fine_tuning_job_id"))
-    for detail in (job, _string(figures.get("fine_tuned_model"))):
-        if detail:
-            words.append(f"  {cleaned_line(detail)}", style="not bold")
-    return words
-
-
-def _loss(losses: Sequence[float], figures: JsonObject) -> Text:
-    words = Text(sparkline(losses), style="cyan")
-    words.append(f"  {losses[0]:.3f} to {losses[-1]:.3f}", style="default")
-    step, steps = figures.get("step"), figures.get("total_steps")
-    if isinstance(step, int) and not isinstance(step, bool):
-        words.append(f"  step {step:,}" + (f" of {steps:,}" if isinstance(steps, int) else ""), style="default")
-    return words
-
-
 def _add_failures(rows: Table, recent: RecentEvents) -> None:
     for number, failure in enumerate(reversed(recent.failures)):
         rows.add_row("" if number else "failures", _failure(failure))
@@ -290,7 +245,3 @@ def _add_last_completion(rows: Table, statistics: RunStatistics, recent: RecentE
 
 def _lane(lane: Lane) -> str:
     return f"{lane.provider}/{lane.model}" if lane.provider else lane.model
-
-
-def _string(value: Json) -> str | None:
-    return value if isinstance(value, str) else None

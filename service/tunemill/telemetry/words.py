@@ -5,8 +5,9 @@ Pure: values in, text out. Knows no terminal.
 
 from collections.abc import Mapping
 
-from tunemill.model import PICODOLLARS_PER_USD, Json, Picodollars, RunState, WaitReason, usd
+from tunemill.model import PICODOLLARS_PER_USD, Json, JsonObject, Picodollars, RunState, WaitReason, usd
 from tunemill.statistics import Money, RunStatistics
+from tunemill.telemetry.safe_text import one_line
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _WAITING_WORDS: Mapping[WaitReason, str] = {
@@ -133,6 +134,14 @@ def counts_words(figures: Mapping[str, Json]) -> str:
     return ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counts)
 
 
+def fine_tune_status(figures: JsonObject) -> str:
+    """The target's word for how the fine-tuning job stands, or before it has one, ours."""
+    for key in ("status", "state"):
+        if isinstance(word := figures.get(key), str) and word:
+            return one_line(word, chars_max=40)
+    return "being prepared"
+
+
 def progress_line(statistics: RunStatistics) -> str:
     """The whole run on one line, beginning with `progress 200/512 39 %`."""
     counts, money = statistics.requests, statistics.money
@@ -156,8 +165,8 @@ def _later_phases(statistics: RunStatistics) -> list[str]:
     parts = []
     if statistics.dataset is not None and (counts := counts_words(statistics.dataset)):
         parts.append(f"dataset: {counts}")
-    if statistics.fine_tune is not None and isinstance(status := statistics.fine_tune.get("status"), str):
-        parts.append(f"fine-tuning: {status}")
+    if statistics.fine_tune is not None:
+        parts.append(f"fine-tuning: {fine_tune_status(statistics.fine_tune)}")
     return parts
 
 
