@@ -29,6 +29,7 @@ from tunemill.finetune.order import (
 from tunemill.finetune.patience import FOR_READS, Patience, final, patiently
 from tunemill.finetune.recognise import find_file, find_jobs, metadata_of
 from tunemill.finetune.record import (
+    Begun,
     DataFile,
     Done,
     Estimate,
@@ -175,7 +176,7 @@ class _Stage:
         known = self.record.upload_of(file, destination)
         if isinstance(known, Done) and await self._is_there(known.id):
             return
-        found = await (self._doer.look_once(deed) if isinstance(known, NotBegun) else self._doer.look_long(deed))
+        found = await (self._doer.look_long(deed) if isinstance(known, Begun) else self._doer.look_once(deed))
         if found:
             deed.keep(Done(at=self._clock.wall(), id=found))
         else:

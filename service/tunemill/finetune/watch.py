@@ -123,6 +123,7 @@ class Watcher:
         self._pace = pace
         self._curve = Curve(folder, self._job_id)
         self._missing = 0
+        self._nameless = 0
 
     @property
     def _job_id(self) -> str:
@@ -130,13 +131,12 @@ class Watcher:
 
     async def follow(self) -> Ended:
         """Poll until the job is over."""
-        polls = nameless = 0
+        polls = 0
         while True:
             job = await self._poll()
             polls = 1 if self._note_status(job) else polls + 1
             await self._take_events(_ONE_TRY)
-            nameless += job.status == "succeeded" and not job.fine_tuned_model
-            if job.status in ENDS and (job.fine_tuned_model or job.status != "succeeded" or self._is_enough(nameless)):
+            if self._is_over(job):
                 return await self.finish(job)
             await self._clock.sleep(self._pace.interval_s(polls))
 
@@ -176,13 +176,15 @@ class Watcher:
         """Put a new status on record; whether it is new."""
         if job.status == self._submission.progress.status:
             return False
-        if job.status not in ENDS:
-            self._keep(replace(self._submission, progress=Running(status=job.status)))
+        self._keep(replace(self._submission, progress=Running(status=job.status)))
         self._say("status", f"the job is {job.status.replace('_', ' ') or 'without a status'}", status=job.status)
         return True
 
     async def _take_events(self, patience: Patience) -> None:
-        """Write the events that are new and pass them on. They are served again, so a failure loses nothing."""
+        """Write the events that are new and pass them on. They are served again, so a failure loses nothing.
+
+        A target that refuses to serve events at all is told of once, at the end.
+        """
         try:
             served = await self._patiently(lambda: self._target.list_events(self._job_id, self._curve.known), patience)
         except TargetError as error:
@@ -212,8 +214,12 @@ class Watcher:
     async def _patiently(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
         return await patiently(call, patience=patience, repeat=FOR_READS, clock=self._clock, told=self._told)
 
-    def _is_enough(self, nameless: int) -> bool:
-        return nameless >= self._pace.nameless_max
+    def _is_over(self, job: JobInfo) -> bool:
+        # Some targets say that a job succeeded before they name the model.
+        if job.status == "succeeded" and not job.fine_tuned_model:
+            self._nameless += 1
+            return self._nameless >= self._pace.nameless_max
+        return job.status in ENDS
 
     def _keep(self, submission: Submission) -> None:
         self._submission = submission
