@@ -1,6 +1,22 @@
 """From a recipe and its rows to requests, and to what they will take: how many, how many tokens, dollars, minutes."""
 
 from tunemill.plan.chain import Chain
+from tunemill.plan.make import PlanOptions, SoFar, make_plan
+from tunemill.plan.prices import base_urls_of, overrides_of, price_in, prices_of_steps
 from tunemill.plan.requests import Planner, StepRenderer, Unsendable
+from tunemill.plan.values import Plan
 
-__all__ = ["Chain", "Planner", "StepRenderer", "Unsendable"]
+__all__ = [
+    "Chain",
+    "Plan",
+    "PlanOptions",
+    "Planner",
+    "SoFar",
+    "StepRenderer",
+    "Unsendable",
+    "base_urls_of",
+    "make_plan",
+    "overrides_of",
+    "price_in",
+    "prices_of_steps",
+]

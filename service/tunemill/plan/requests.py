@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from tunemill.model import Json, Lane, Request, Row
 from tunemill.plan.chain import Chain
 from tunemill.recipe.sections import Recipe, StepSection
-from tunemill.templates import Template, Unrenderable, values_for
+from tunemill.templates import BYTES_PER_TOKEN, Template, Unrenderable, values_for
 
 CHAT_PATH = "/chat/completions"
 COMPLETIONS_PATH = "/completions"
@@ -26,6 +26,7 @@ COMPLETIONS_PATH = "/completions"
 FRAMING_TOKENS_PER_MESSAGE = 16
 FRAMING_TOKENS_PER_REQUEST = 16
 TOOL_TOKENS_PER_REQUEST = 1024
+FRAMING_TOKENS_USUAL = 8  # for estimates
 _TOOL_PARAMS = frozenset({"tools", "functions", "response_format"})
 
 
@@ -64,6 +65,7 @@ class StepRenderer:
     """One step's templates and parameters, ready for many rows."""
 
     __slots__ = (
+        "_empty_bytes",
         "_fixed",
         "_framing",
         "_has_entropy",
@@ -91,6 +93,7 @@ class StepRenderer:
         self._fixed: dict[str, JsonValue] = {"model": step.model, **step.params}
         self._output_tokens_max = output_tokens_max(step.params)
         self._framing = _framing_tokens(step, messages=len(templates))
+        self._empty_bytes = len(self._body(self._messages("", None if self._system is None else "")))
         path = self.path.encode()
         self._path_prefix = len(path).to_bytes(8) + path
 
@@ -100,7 +103,7 @@ class StepRenderer:
         content = self._content(values)
         if isinstance(content, Unrenderable):
             return self._unsendable(row, sample, content)
-        body = orjson.dumps({**self._fixed, **content}, option=orjson.OPT_SORT_KEYS)
+        body = self._body(content)
         return Request(
             id=self._id(body, sample),
             row_id=row.id,
@@ -113,21 +116,27 @@ class StepRenderer:
             output_tokens_max=self._output_tokens_max,
         )
 
+    def input_tokens_expected(self, request: Request) -> int:
+        """About how many tokens the provider will count for the texts of one of this step's own requests."""
+        return -(-(len(request.body) - self._empty_bytes) // BYTES_PER_TOKEN) + FRAMING_TOKENS_USUAL
+
     def _content(self, values: Mapping[str, Json]) -> Mapping[str, Json] | Unrenderable:
         prompt = self._prompt.render(values)
         if isinstance(prompt, Unrenderable):
             return prompt
         if not prompt or prompt.isspace():
             return Unrenderable(key=self._prompt.key, problem="the prompt is empty for this row")
+        system = None if self._system is None else self._system.render(values)
+        return system if isinstance(system, Unrenderable) else self._messages(prompt, system)
+
+    def _messages(self, prompt: str, system: str | None) -> Mapping[str, Json]:
         if not self._is_chat:
             return {"prompt": prompt}
         user: Json = {"role": "user", "content": prompt}
-        if self._system is None:
-            return {"messages": [user]}
-        system = self._system.render(values)
-        if isinstance(system, Unrenderable):
-            return system
-        return {"messages": [{"role": "system", "content": system}, user]}
+        return {"messages": [user] if system is None else [{"role": "system", "content": system}, user]}
+
+    def _body(self, content: Mapping[str, Json]) -> bytes:
+        return orjson.dumps({**self._fixed, **content}, option=orjson.OPT_SORT_KEYS)
 
     def _id(self, body: bytes, sample: int) -> str:
         """A hash of the path, the body and the sample, each with its length before it, so that nothing is ambiguous."""

@@ -1,6 +1,6 @@
 """The recipe: the TOML file that says what to make, read into frozen values with every mistake named."""
 
-from tunemill.recipe.load import LoadedRecipe, load_recipe
+from tunemill.recipe.load import LoadedRecipe, check_under_budget, load_recipe
 from tunemill.recipe.names import check_templates_against
 from tunemill.recipe.sections import DEFAULT_API_KEY_ENV, DEFAULT_BASE_URL, Recipe
 from tunemill.recipe.snapshot import recipe_fingerprint, write_snapshot
@@ -11,6 +11,7 @@ __all__ = [
     "LoadedRecipe",
     "Recipe",
     "check_templates_against",
+    "check_under_budget",
     "load_recipe",
     "recipe_fingerprint",
     "write_snapshot",

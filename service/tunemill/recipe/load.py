@@ -8,12 +8,14 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from tunemill.errors import RecipeError
 from tunemill.recipe.faults import RecipeFaults, faults_of_validation
+from tunemill.recipe.money import faults_in_money
 from tunemill.recipe.names import faults_in_templates
 from tunemill.recipe.reading import read_text, with_template_files
 from tunemill.recipe.rules import faults_in_rules
@@ -48,6 +50,11 @@ def load_recipe(path: Path) -> LoadedRecipe:
     recipe = _validated(document, path)
     _raise_any([*faults_in_rules(recipe, path), *faults_in_templates(recipe, path)])
     return LoadedRecipe(recipe=recipe, path=path, folder=_source_folder(recipe, path), text=text)
+
+
+def check_under_budget(loaded: LoadedRecipe) -> None:
+    """What a recipe must keep to under a budget that it does not name itself. Raises RecipeError."""
+    _raise_any(faults_in_money(loaded.recipe, partial(RecipeError, file=loaded.path)))
 
 
 def _parse(text: str, path: Path) -> Document:

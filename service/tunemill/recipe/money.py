@@ -19,9 +19,7 @@ _PRICED_OTHERWISE: Mapping[str, str] = {
 
 
 def faults_in_money(recipe: Recipe, fault: Fault) -> Iterator[RecipeError]:
-    """What keeps a step's worst case from being known. Nothing without a budget."""
-    if recipe.budget is None:
-        return
+    """What keeps a step's worst case from being known. It matters under a budget alone."""
     for position, step in enumerate(recipe.steps):
         key = f"steps[{position}].params"
         yield from _output_bound(step, key, fault)

@@ -53,7 +53,8 @@ def faults_in_rules(recipe: Recipe, path: Path) -> Iterator[RecipeError]:
         yield from _chat_train(recipe.train, fault)
     if recipe.fine_tune is not None:
         yield from _fine_tune(recipe.fine_tune, recipe, fault)
-    yield from faults_in_money(recipe, fault)
+    if recipe.budget is not None:
+        yield from faults_in_money(recipe, fault)
 
 
 def _purpose(recipe: Recipe, fault: Fault) -> Iterator[RecipeError]:

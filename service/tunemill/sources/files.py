@@ -46,13 +46,19 @@ class Files:
         return len(self.paths)
 
     def rows(self) -> Iterator[Row]:
-        for path in self.paths:
-            text = _read(self.folder / path)
-            yield row_of({"text": text, "path": PurePath(path).as_posix(), "name": PurePath(path).stem})
+        return (self._row(path) for path in self.paths)
+
+    def some(self, count: int, seed: int) -> Iterator[Row]:
+        draw = Draw(size=len(self.paths), count=count, seed=seed)
+        return (self._row(path) for index, path in enumerate(self.paths) if index in draw)
 
     def check(self) -> None:
         for path in self.paths:
             _read(self.folder / path)
+
+    def _row(self, path: str) -> Row:
+        text = _read(self.folder / path)
+        return row_of({"text": text, "path": PurePath(path).as_posix(), "name": PurePath(path).stem})
 
 
 def _matches(pattern: str, folder: Path) -> list[str]:

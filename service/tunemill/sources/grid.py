@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 from tunemill.model import Json, Row
 from tunemill.recipe.sections import GridSource
@@ -37,6 +37,11 @@ class Grid:
             return (self.cell(index) for index in self.draw)
         names = self.fields
         return (row_of(dict(zip(names, values, strict=True))) for values in product(*self.axes.values()))
+
+    def some(self, count: int, seed: int) -> Iterator[Row]:
+        if self.draw is not None or self.count() <= count:
+            return islice(self.rows(), count)  # drawn cells are spread already
+        return (self.cell(index) for index in Draw(size=self.count(), count=count, seed=seed))
 
     def check(self) -> None:
         """Nothing is left to check: a grid is wholly in the recipe."""

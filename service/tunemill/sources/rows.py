@@ -23,6 +23,9 @@ class Source(Protocol):
     def rows(self) -> Iterator[Row]:
         """Every row. Raises SourceError, naming file and line, where one cannot be read."""
 
+    def some(self, count: int, seed: int) -> Iterator[Row]:
+        """At most so many rows, spread over the whole source: for estimates. Reads no other file, and walks no grid."""
+
     def check(self) -> None:
         """Read everything once, keep nothing, and raise what `rows` would raise: for before money is spent."""
 

@@ -59,11 +59,13 @@ class Table:
     def check(self) -> None:
         self.count()
 
+    def some(self, count: int, seed: int) -> Iterator[Row]:
+        draw = Draw(size=self.count(), count=count, seed=seed)
+        return (row for index, row in enumerate(self.rows()) if index in draw)
+
     def _drawn(self, sample: int) -> Iterator[Row]:
         draw = Draw(size=sum(1 for _ in self.read()), count=sample, seed=self.seed)
-        for index, (_, fields) in enumerate(self.read()):
-            if index in draw:
-                yield row_of(fields)
+        return (row_of(fields) for index, (_, fields) in enumerate(self.read()) if index in draw)
 
 
 def open_table(section: TableSource, folder: Path) -> Table:
