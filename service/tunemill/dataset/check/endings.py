@@ -33,16 +33,23 @@ class Endings:
 
     def add(self, line: int, text: str) -> None:
         """Count one text."""
-        if len(self._references) < _REFERENCES:
-            # Texts before this one are not counted against it: at most two.
-            self._references.append(_Reference(tail=text[-MARK_CHARS_MAX:]))
         for reference in self._references:
             reference.count(line, text)
+        if len(self._references) < _REFERENCES:
+            self._refer_to(line, text[-MARK_CHARS_MAX:])
 
     def found(self) -> Ending:
-        """The mark, by the reference that explains most."""
+        """The mark, by the reference that explains most; the longer one where two explain the same."""
         endings = [reference.ending() for reference in self._references]
-        return max(endings, key=lambda ending: (bool(ending.mark), -ending.odd), default=_NOTHING)
+        return max(endings, key=lambda ending: (bool(ending.mark), -ending.odd, len(ending.mark)), default=_NOTHING)
+
+    def _refer_to(self, line: int, tail: str) -> None:
+        """A reference counts the earlier ones too, so that each has seen every text."""
+        earlier = [(reference.line, reference.tail) for reference in self._references]
+        added = _Reference(line=line, tail=tail)
+        for earlier_line, earlier_tail in [*earlier, (line, tail)]:
+            added.count(earlier_line, earlier_tail)
+        self._references.append(added)
 
 
 _NOTHING = Ending(mark="", odd=0, odd_lines=())
@@ -50,6 +57,7 @@ _NOTHING = Ending(mark="", odd=0, odd_lines=())
 
 @dataclass(slots=True)
 class _Reference:
+    line: int
     tail: str
     counts: list[int] = field(default_factory=lambda: [0] * (MARK_CHARS_MAX + 1))
     lines: dict[int, list[int]] = field(default_factory=dict)
