@@ -52,8 +52,8 @@ def _about_budget(rows: int, steps: tuple[StepPlan, ...], budget: BudgetPlan) ->
     for step in steps:
         if step.worst is not None and step.remaining and step.worst > left * step.remaining:
             yield (
-                f"One request of step {step.name!r} may cost {_dollars(step.worst // step.remaining)}, which is more than "
-                f"the {_dollars(left)} that are left: it will not be sent. Lower max_tokens, or raise the budget."
+                f"One request of step {step.name!r} may cost {_dollars(step.worst // step.remaining)}, and "
+                f"{_dollars(left)} are left: it will not be sent. Lower max_tokens, or raise the budget."
             )
     if not budget.covers_plan:
         yield (

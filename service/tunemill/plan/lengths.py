@@ -46,44 +46,32 @@ class Lengths:
 
 
 def lengths_of(
-    recipe: Recipe,
-    planner: Planner,
-    rows: Iterable[Row],
-    prices: Mapping[str, Price | None],
-    answers_mean: Mapping[str, float],
+    recipe: Recipe, rows: Iterable[Row], prices: Mapping[str, Price | None], answers_mean: Mapping[str, float]
 ) -> Lengths:
     """Render every step for these rows. `prices` and `answers_mean` (mean output tokens seen so far) are by step."""
     output = {step.name: answers_mean.get(step.name) or output_tokens_expected(step) for step in recipe.steps}
-    fillers = {name: filler(tokens) for name, tokens in output.items()}
-    longest = {step.name: filler(output_tokens_max(step.params) or output[step.name]) for step in recipe.steps}
-    placeholders = {step.name: f"[here stands the text of {step.name}]" for step in recipe.steps}
-    tallies = [_Tally() for _ in recipe.steps]
-    prompts: list[ShownPrompt] = []
+    texts = _Texts.of(recipe, output)
+    planner = Planner(recipe)
+    tallies = [_Tally(step, prices[step.name]) for step in planner.steps]
+    shown: list[ShownPrompt] = []
     unsendable: list[str] = []
     looked_at = 0
     for row in rows:
         looked_at += 1
-        shown: list[ShownPrompt] = []
-        for step, tally in zip(planner.steps, tallies, strict=True):
-            request = step.render(row, 0, fillers)
-            if isinstance(request, Unsendable):
-                unsendable.append(request.message)
-                break
-            largest = step.render(row, 0, longest)
-            tally.add(step, request, largest if isinstance(largest, Request) else request, prices[step.name])
-            if len(prompts) < PROMPTS_SHOWN * len(planner.steps):
-                shown.append(_shown(step.render(row, 0, placeholders), request))
-        else:
-            prompts.extend(shown)
+        reason = next((reason for tally in tallies if (reason := tally.add(row, texts))), "")
+        if reason:
+            unsendable.append(reason)
+        elif len(shown) < PROMPTS_SHOWN * len(tallies):
+            shown += [_shown(tally.step, row, texts) for tally in tallies]
+    bounds = [output_tokens_max(step.params) for step in recipe.steps]
     return Lengths(
         rows=looked_at,
         steps=tuple(
-            tally.lengths(output[step.name], output_tokens_max(step.params))
-            for step, tally in zip(recipe.steps, tallies, strict=True)
+            tally.lengths(output[tally.step.name], bound) for tally, bound in zip(tallies, bounds, strict=True)
         ),
-        prompts=tuple(prompts),
+        prompts=tuple(shown),
         unsendable=tuple(unsendable),
-        fillers=fillers,
+        fillers=texts.expected,
     )
 
 
@@ -99,25 +87,49 @@ def filler(tokens: float) -> str:
     return (_FILLER * (size // len(_FILLER) + 1))[:size]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """What stands in for the texts of earlier steps, by step: of expected length, as long as may be, and for show."""
+
+    expected: Mapping[str, str]
+    longest: Mapping[str, str]
+    placeholders: Mapping[str, str]
+
+    @classmethod
+    def of(cls, recipe: Recipe, output: Mapping[str, float]) -> "_Texts":
+        names = [step.name for step in recipe.steps]
+        bounds = {step.name: output_tokens_max(step.params) or output[step.name] for step in recipe.steps}
+        return cls(
+            expected={name: filler(output[name]) for name in names},
+            longest={name: filler(bounds[name]) for name in names},
+            placeholders={name: f"[here stands the text of {name}]" for name in names},
+        )
+
+
 class _Tally:
     """Sums over the rows looked at, for one step."""
 
-    __slots__ = ("_input_tokens", "_requests", "_seen", "_worst")
+    __slots__ = ("_input_tokens", "_price", "_requests", "_seen", "_worst", "step")
 
-    def __init__(self) -> None:
+    def __init__(self, step: StepRenderer, price: Price | None) -> None:
+        self.step = step
+        self._price = price
         self._requests = 0
         self._input_tokens = 0
         self._worst: int | None = 0
         self._seen: set[str] = set()
 
-    def add(self, step: StepRenderer, request: Request, largest: Request, price: Price | None) -> None:
+    def add(self, row: Row, texts: _Texts) -> str:
+        """Count this row's first request. Returns why there is none, "" where there is one."""
+        request = self.step.render(row, 0, texts.expected)
+        largest = self.step.render(row, 0, texts.longest)
+        if isinstance(request, Unsendable):
+            return request.message
         self._requests += 1
-        self._input_tokens += step.input_tokens_expected(request)
+        self._input_tokens += self.step.input_tokens_expected(request)
         self._seen.add(request.id)
-        if price is None or largest.output_tokens_max is None or self._worst is None:
-            self._worst = None
-        else:
-            self._worst += price.worst(largest.input_tokens_max, largest.output_tokens_max)
+        self._add_worst(request if isinstance(largest, Unsendable) else largest)
+        return ""
 
     def lengths(self, output_tokens_mean: float, bound: int | None) -> StepLengths:
         many = max(self._requests, 1)
@@ -129,15 +141,19 @@ class _Tally:
             distinct=len(self._seen),
         )
 
+    def _add_worst(self, request: Request) -> None:
+        if self._price is None or request.output_tokens_max is None or self._worst is None:
+            self._worst = None
+        else:
+            self._worst += self._price.worst(request.input_tokens_max, request.output_tokens_max)
 
-def _shown(request: Request | Unsendable, otherwise: Request) -> ShownPrompt:
-    """A request as a person reads it, `otherwise` where the placeholder does not fit the template."""
-    chosen = request if isinstance(request, Request) else otherwise
-    body = orjson.loads(chosen.body)
-    texts = {message["role"]: message["content"] for message in body.get("messages", ())}
-    return ShownPrompt(
-        row_id=chosen.row_id,
-        step=chosen.step,
-        system=texts.get("system", ""),
-        prompt=texts.get("user", body.get("prompt", "")),
-    )
+
+def _shown(step: StepRenderer, row: Row, texts: _Texts) -> ShownPrompt:
+    """A row's request as a person reads it."""
+    request = step.render(row, 0, texts.placeholders)
+    if isinstance(request, Unsendable):  # the placeholder is no such text as the template expects
+        return ShownPrompt(row_id=row.id, step=step.name, system="", prompt=f"[{request.message}]")
+    body = orjson.loads(request.body)
+    by_role = {message["role"]: message["content"] for message in body.get("messages", ())}
+    prompt = by_role.get("user", body.get("prompt", ""))
+    return ShownPrompt(row_id=row.id, step=step.name, system=by_role.get("system", ""), prompt=prompt)

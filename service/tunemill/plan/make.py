@@ -1,16 +1,16 @@
 """Making a plan: what a recipe would take, before anything is sent. Spends nothing and knows no time."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from tunemill.errors import RecipeError
 from tunemill.model import Lane, Picodollars, Row, Usage, picodollars
 from tunemill.plan.advice import assumptions_of, warnings_of
-from tunemill.plan.lengths import ROWS_LOOKED_AT_MAX, StepLengths, lengths_of
+from tunemill.plan.chain import Chain
+from tunemill.plan.lengths import ROWS_LOOKED_AT_MAX, Lengths, StepLengths, lengths_of
 from tunemill.plan.pace import lanes_of, seconds_of
 from tunemill.plan.prices import base_urls_of, price_in, prices_of_steps
-from tunemill.plan.requests import Planner
 from tunemill.plan.training import training_of
 from tunemill.plan.values import BudgetPlan, Plan, StepPlan, TrainingPlan
 from tunemill.pricing import Price
@@ -35,14 +35,14 @@ class PlanOptions:
     """What a plan depends on beside the recipe.
 
     `budget` overrides the recipe's; `limit` is the pilot's number of rows; `so_far` is by step name, and `spent` what
-    the run has settled; `base_urls` are the providers' addresses by name, where the environment says them.
+    the run has settled; `base_urls` are all providers' addresses by name, where the environment says other ones.
     """
 
     budget: Picodollars | None = None
     limit: int | None = None
-    so_far: Mapping[str, SoFar] | None = None
+    so_far: Mapping[str, SoFar] = field(default_factory=dict)
     spent: Picodollars = 0
-    base_urls: Mapping[str, str] | None = None
+    base_urls: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Plan:
@@ -53,28 +53,18 @@ def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Pla
     recipe = loaded.recipe
     source = open_source(recipe.source, loaded.folder)
     check_templates_against(loaded, source.fields)
-    if options.budget is not None:
-        check_under_budget(loaded)
-    budget = options.budget if options.budget is not None or recipe.budget is None else picodollars(recipe.budget.usd)
+    budget = _budget_in_force(loaded, options)
     urls = options.base_urls or base_urls_of(recipe)
     prices = prices_of_steps(recipe, urls, file=loaded.path, under_budget=budget is not None)
-    so_far = options.so_far or {}
     rows = source.count() if options.limit is None else min(options.limit, source.count())
-    planner = Planner(recipe)
-    by_step = {step.name: prices[Lane(step.provider, step.model)] for step in recipe.steps}
-    means = {name: done.output_tokens_mean for name, done in so_far.items()}
-    lengths = lengths_of(recipe, planner, _some_rows(source, rows, options, recipe), by_step, means)
-    if lengths.unsendable and len(lengths.unsendable) == lengths.rows:
-        mend = "correct the template or the source"
-        raise RecipeError(
-            f"no row fits its template ({lengths.unsendable[0]})", mend=mend, file=loaded.path, key="steps"
-        )
-    steps = tuple(
-        _step(
-            step, rows * planner.chain.counts[at], lengths.steps[at], by_step[step.name], so_far.get(step.name, SoFar())
-        )
-        for at, step in enumerate(recipe.steps)
+    lengths = lengths_of(
+        recipe,
+        _some_rows(source, rows, options, recipe),
+        {step.name: prices[Lane(step.provider, step.model)] for step in recipe.steps},
+        {name: done.output_tokens_mean for name, done in options.so_far.items()},
     )
+    _check_some_fit(lengths, loaded)
+    steps = _steps(recipe, rows, lengths, prices, options)
     some = islice(_some_rows(source, rows, options, recipe), ROWS_FOR_TRAINING_MAX)
     training = _training(recipe, rows, some, lengths.fillers, urls)
     money = None if budget is None else _budget(budget, options.spent, rows, steps, training)
@@ -94,11 +84,34 @@ def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Pla
     )
 
 
+def _budget_in_force(loaded: LoadedRecipe, options: PlanOptions) -> Picodollars | None:
+    if options.budget is not None:
+        check_under_budget(loaded)
+        return options.budget
+    return None if loaded.recipe.budget is None else picodollars(loaded.recipe.budget.usd)
+
+
+def _check_some_fit(lengths: Lengths, loaded: LoadedRecipe) -> None:
+    if lengths.unsendable and len(lengths.unsendable) == lengths.rows:
+        problem = f"no row fits its template ({lengths.unsendable[0]})"
+        raise RecipeError(problem, mend="correct the template or the source", file=loaded.path, key="steps")
+
+
 def _some_rows(source: Source, rows: int, options: PlanOptions, recipe: Recipe) -> Iterator[Row]:
     """The rows to look at: the first ones of a pilot, and otherwise some that are spread over the source."""
     if options.limit is not None:
         return islice(source.rows(), min(rows, ROWS_LOOKED_AT_MAX))
     return source.some(ROWS_LOOKED_AT_MAX, recipe.source.seed)
+
+
+def _steps(
+    recipe: Recipe, rows: int, lengths: Lengths, prices: Mapping[Lane, Price | None], options: PlanOptions
+) -> tuple[StepPlan, ...]:
+    counts = Chain.of(recipe.steps).counts
+    return tuple(
+        _step(step, rows * count, seen, prices[Lane(step.provider, step.model)], options.so_far.get(step.name, SoFar()))
+        for step, count, seen in zip(recipe.steps, counts, lengths.steps, strict=True)
+    )
 
 
 def _step(step: StepSection, requests: int, lengths: StepLengths, price: Price | None, done: SoFar) -> StepPlan:

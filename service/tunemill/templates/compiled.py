@@ -15,6 +15,7 @@ It does not know which names exist; whoever knows the rows compares `Template.na
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import wraps
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +34,10 @@ from tunemill.templates.truncation import truncate_chars, truncate_tokens
 
 TEXT_CHARS_MAX = 10_000_000
 EXPRESSION_SIZE_MAX = 1_000_000  # characters or items that one operator, method or filter may be asked to build
+_SYNTAX_MEND = (
+    "templates are Jinja2: names stand in {{ }}, statements in {% %}, and a column whose name is not one word is "
+    '{{ row["Column Name"] }}'
+)
 BUILT_IN_NAMES = frozenset({"entropy", "row_id", "sample", "row"})
 
 
@@ -67,6 +72,7 @@ class Template:
         """Compile `text`. Raises RecipeError naming `file`, `key` and the template's own line."""
         try:
             tree = _ENVIRONMENT.parse(text)
+            _check_filters(tree, key=key, file=file)
             _refuse_other_templates(tree, key=key, file=file)
             _check_truncation_arguments(tree, key=key, file=file)
             compiled = _ENVIRONMENT.from_string(text)
@@ -242,6 +248,14 @@ def _row_keys(tree: nodes.Template) -> frozenset[str]:
     return frozenset(key for key in found if isinstance(key, str))
 
 
+def _check_filters(tree: nodes.Template, *, key: str, file: Path | str | None) -> None:
+    for call in tree.find_all(nodes.Filter):
+        if call.name not in _ENVIRONMENT.filters:
+            near = get_close_matches(call.name, sorted(_ENVIRONMENT.filters), n=1, cutoff=0.5)
+            mend = f"did you mean {near[0]}?" if near else "see Jinja2's list of built-in filters"
+            raise _fault(f"there is no filter {call.name!r}", line=call.lineno, key=key, file=file, mend=mend)
+
+
 def _refuse_other_templates(tree: nodes.Template, *, key: str, file: Path | str | None) -> None:
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         raise _fault("a template cannot include, import or extend another one", line=node.lineno, key=key, file=file)
@@ -262,14 +276,8 @@ def _check_truncation_arguments(tree: nodes.Template, *, key: str, file: Path | 
             raise _fault(f"{call.name}: {error}", line=call.lineno, key=key, file=file) from error
 
 
-def _fault(problem: str, *, line: int, key: str, file: Path | str | None) -> RecipeError:
-    return RecipeError(
-        f"line {line} of this template: {problem}",
-        mend="templates are Jinja2: names stand in {{ }}, statements in {% %}, and a column whose name is not one word "
-        'is {{ row["Column Name"] }}',
-        file=file,
-        key=key,
-    )
+def _fault(problem: str, *, line: int, key: str, file: Path | str | None, mend: str = _SYNTAX_MEND) -> RecipeError:
+    return RecipeError(f"line {line} of this template: {problem}", mend=mend, file=file, key=key)
 
 
 _ENVIRONMENT = _environment()
