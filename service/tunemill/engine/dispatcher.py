@@ -278,6 +278,11 @@ class Dispatcher:
         """The provider will not go on."""
         self._end(RunState.REFUSED, message)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is in flight any more and nothing will be."""
+        return self._ending is not None and not self._sending
+
     # -- figures -------------------------------------------------------------------------------------------------
 
     def waiting_for(self) -> dict[str, int]:

@@ -335,7 +335,8 @@ class LaneWorker:
 
     def levels(self, now: float) -> list[LimitLevel]:
         """Each limit that is known, with how much of it is used."""
-        return self.gates.levels(now, model=self.lane.model, in_flight=self.in_flight)
+        provider, model = self.lane.provider, self.lane.model
+        return self.gates.levels(now, model=f"{provider}/{model}" if provider else model, in_flight=self.in_flight)
 
 
 def _parsed(reply: Delivered) -> Completion:

@@ -25,7 +25,8 @@ class Totals:
 
     `unresolved` holds attempts that left and whose outcome is not known (yet); after a crash they are what may have
     been billed unseen. Keys: `finished` by (step, outcome or failure kind), `attempts` by (step, "completed" or failure
-    kind), `tokens` by (step, kind), `cost` by step. `rows` is how many rows the source has, as last counted or walked.
+    kind), `tokens` by (step, kind), `cost` by step. `rows` is how many rows the source has, as last counted or walked;
+    `version` changes with every line that may change the dataset.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,8 @@ class Totals:
         self.opened: Opened | None = None
         self.ended: Ended | None = None
         self.rows = 0
+        self.version = 0
+        self._walked = -1
         self.first_at: float | None = None
         self.last_at: float = 0.0
 
@@ -65,9 +68,10 @@ class Totals:
             case Ended():
                 self.ended = line
             case SourceEnded():
-                self.rows = line.rows
+                self.version += line.rows != self._walked
+                self.rows = self._walked = line.rows
             case RowSeen() | Reused():
-                pass
+                self.version += 1
             case _:
                 assert_never(line)
 
@@ -86,6 +90,7 @@ class Totals:
         self.finished[line.step, line.outcome] += 1
         self.attempts[line.step, COMPLETED] += 1
         self.last_at = line.at
+        self.version += 1
         if line.usage is not None:
             self._count_tokens(line.step, line.usage)
 
@@ -102,3 +107,4 @@ class Totals:
             self.attempts[line.step, line.failure.value] += 1
         if isinstance(line, Failed):
             self.finished[line.step, line.failure.value] += 1
+            self.version += 1

@@ -1,0 +1,170 @@
+"""The first stage of a run: builds the engine from what was opened, and lets it work to its end."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+from tunemill.app.figures import LiveFigures, counts_on_record
+from tunemill.app.open_run import OpenRecipe, OpenRun
+from tunemill.app.recorder import JournalRecorder
+from tunemill.client.completions import CompletionsClient
+from tunemill.clock import Clock
+from tunemill.engine import (
+    Budget,
+    Dispatcher,
+    Ending,
+    Executor,
+    LaneLimits,
+    Place,
+    RequestThrottle,
+    RetryLimits,
+    Tools,
+    Unrenderable,
+)
+from tunemill.events import Event
+from tunemill.files import raise_open_files_limit
+from tunemill.model import Lane, Picodollars, Request, Row
+from tunemill.plan import Unsendable
+from tunemill.recipe import Recipe
+from tunemill.settings import ProviderAccess
+
+FILES_BESIDE_CONNECTIONS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """What the command line says about generating."""
+
+    limit: int | None
+    grace_s: float
+    keep_existing: bool
+    retry_failed: bool
+
+
+@asynccontextmanager
+async def connected(
+    recipe: Recipe, access: Callable[[str], ProviderAccess], clock: Clock
+) -> AsyncIterator[Mapping[str, Executor]]:
+    """An executor for every provider that a step names, each with a pool as large as its lanes' concurrency."""
+    clients: dict[str, CompletionsClient] = {}
+    limits = lane_limits(recipe)
+    raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(of_lane.concurrency for of_lane in limits.values()))
+    try:
+        for name in {step.provider for step in recipe.steps}:
+            reach = access(name)
+            connections = sum(of_lane.concurrency for lane, of_lane in limits.items() if lane.provider == name)
+            clients[name] = CompletionsClient(
+                base_url=reach.base_url, api_key=reach.api_key, connections=connections, clock=clock
+            )
+        yield {name: client.send for name, client in clients.items()}
+    finally:
+        for client in clients.values():
+            await client.aclose()
+
+
+def lane_limits(recipe: Recipe) -> dict[Lane, LaneLimits]:
+    """`[limits]` for each model that a step uses."""
+    limits = {}
+    for step in recipe.steps:
+        own = recipe.limits.models.get(step.model)
+        limits[Lane(step.provider, step.model)] = LaneLimits(
+            requests_per_minute=(own and own.requests_per_minute) or recipe.limits.requests_per_minute,
+            tokens_per_minute=(own and own.tokens_per_minute) or recipe.limits.tokens_per_minute,
+            concurrency=(own and own.concurrency) or recipe.limits.concurrency,
+            timeout_s=recipe.limits.timeout_s,
+        )
+    return limits
+
+
+class Generation:
+    """One run's engine, ready to go, with its figures."""
+
+    def __init__(
+        self,
+        opened: OpenRecipe,
+        run: OpenRun,
+        *,
+        executors: Mapping[str, Executor],
+        rows_planned: int,
+        options: GenerateOptions,
+        figures: LiveFigures,
+        budget: Budget,
+        clock: Clock,
+        emit: Callable[[Event], None],
+    ) -> None:
+        recorder = JournalRecorder(
+            run.journal,
+            run.writer,
+            clock=clock,
+            steps=opened.steps,
+            retry_failed=options.retry_failed,
+            keep_existing=options.keep_existing,
+        )
+        limits = opened.recipe.limits
+        tools = Tools(
+            budget=budget,
+            prices=opened.prices.for_engine(),
+            recorder=recorder,
+            retry=RetryLimits(attempts_max=limits.attempts_max, outage_max_s=limits.outage_max_s),
+            clock=clock,
+            random=random.Random(),
+            emit=emit,
+        )
+        self._figures = figures
+        self.dispatcher = Dispatcher(
+            rows=_rows(opened, options.limit),
+            rows_planned=rows_planned,
+            steps=opened.steps,
+            render=_renderer(opened),
+            limits=lane_limits(opened.recipe),
+            executors=executors,
+            throttle=RequestThrottle,
+            tools=tools,
+            grace_s=options.grace_s,
+        )
+
+    async def run(self) -> Ending:
+        """Generate everything that is not there yet. Raises RunFolderUnwritable and SourceError."""
+        self._figures.engine = self.dispatcher
+        return await self.dispatcher.run()
+
+
+def _rows(opened: OpenRecipe, limit: int | None) -> Iterator[Row]:
+    rows = opened.source.rows()
+    return rows if limit is None else islice(rows, limit)
+
+
+def _renderer(opened: OpenRecipe) -> Callable[[Place], Request | Unrenderable]:
+    render = opened.planner.render
+
+    def rendered(place: Place) -> Request | Unrenderable:
+        request = render(place.step, place.row, place.sample, place.texts)
+        return Unrenderable(message=request.message) if isinstance(request, Unsendable) else request
+
+    return rendered
+
+
+def live_figures(
+    opened: OpenRecipe,
+    run: OpenRun,
+    *,
+    rows: int,
+    budget: Budget,
+    expected: Mapping[str, Picodollars],
+    simulated: bool,
+    clock: Clock,
+) -> LiveFigures:
+    """The figures of a run that is about to start, with what its journal already has."""
+    planned = rows * opened.planner.chain.requests_per_row
+    return LiveFigures(
+        run=opened.recipe.name,
+        totals=run.journal.totals,
+        budget=budget,
+        clock=clock,
+        steps=opened.steps,
+        expected=expected,
+        baseline=counts_on_record(run.journal, planned, opened.steps),
+        simulated=simulated,
+    )

@@ -1,0 +1,166 @@
+"""Opens a recipe for work: everything that can be wrong is found here, before anything is sent."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tunemill
+from tunemill.app.folder import RUNS, RunFolder, new_or_existing
+from tunemill.app.prices import PriceBook, price_book
+from tunemill.clock import Clock
+from tunemill.engine import Step
+from tunemill.errors import ArgumentError
+from tunemill.events import Event
+from tunemill.files import write_whole
+from tunemill.journal import Journal, JournalWriter, Opened, open_for_reading, open_for_writing
+from tunemill.model import Lane, Picodollars, picodollars
+from tunemill.plan import Planner
+from tunemill.recipe import LoadedRecipe, Recipe, check_templates_against, load_recipe, write_snapshot
+from tunemill.sources import Source, open_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRecipe:
+    """A recipe that is fit to run: its source opens, its templates fit, its prices are known where they have to be."""
+
+    loaded: LoadedRecipe
+    source: Source
+    planner: Planner
+    prices: PriceBook
+    budget: Picodollars | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe itself."""
+        return self.loaded.recipe
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps as the engine knows them."""
+        return steps_of(self.recipe)
+
+
+def steps_of(recipe: Recipe) -> tuple[Step, ...]:
+    """The steps as the engine knows them."""
+    return tuple(
+        Step(name=step.name, samples=step.samples, lane=Lane(step.provider, step.model)) for step in recipe.steps
+    )
+
+
+def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float | None) -> OpenRecipe:
+    """Load and check. `budget_usd` is a budget that counts instead of the recipe's. Raises UserError."""
+    loaded = load_recipe(path)
+    recipe = loaded.recipe
+    usd = budget_usd if budget_usd is not None else recipe.budget.usd if recipe.budget else None
+    if usd is not None:
+        _require_bounds(loaded)
+    source = open_source(recipe.source, loaded.folder)
+    check_templates_against(loaded, source.fields)
+    return OpenRecipe(
+        loaded=loaded,
+        source=source,
+        planner=Planner(recipe),
+        prices=price_book(loaded, environment, has_budget=usd is not None),
+        budget=None if usd is None else picodollars(usd),
+    )
+
+
+def _require_bounds(loaded: LoadedRecipe) -> None:
+    """A budget given by a flag asks of the recipe what a budget in the recipe does."""
+    for position, step in enumerate(loaded.recipe.steps):
+        if not {"max_tokens", "max_completion_tokens"} & step.params.keys():
+            raise ArgumentError(
+                "under a budget every step has to bound its answers",
+                mend="set max_tokens (or max_completion_tokens) there",
+                file=loaded.path,
+                key=f"steps[{position}].params",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A run folder that this process writes to."""
+
+    folder: RunFolder
+    journal: Journal
+    writer: JournalWriter
+
+
+@contextlib.contextmanager
+def writing_to(
+    folder: RunFolder, opened: OpenRecipe, *, rows: int, simulated: bool, clock: Clock, emit: Callable[[Event], None]
+) -> Iterator[OpenRun]:
+    """Lock the folder, replay its journal, and note that this process begins.
+
+    Raises RunFolderBusy, RunFolderUnwritable, and RunFolderError for damage or for a folder of another recipe.
+    """
+    lock = folder.lock()
+    try:
+        journal, writer, interrupted = open_for_writing(folder.journal, clock=clock, emit=emit)
+        with contextlib.closing(journal):
+            _require_same_run(folder, journal, opened.recipe.name, simulated=simulated)
+            write_whole(folder.recipe, write_snapshot(opened.loaded).encode())
+            for line in interrupted:
+                journal.add(line, writer.append(line))
+            began = Opened(
+                at=clock.wall(),
+                run=opened.recipe.name,
+                version=tunemill.__version__,
+                rows=rows,
+                places=opened.planner.chain.requests_per_row,
+                simulated=simulated,
+            )
+            journal.add(began, writer.append(began))
+            yield OpenRun(folder=folder, journal=journal, writer=writer)
+    finally:
+        lock.release()
+
+
+def _require_same_run(folder: RunFolder, journal: Journal, name: str, *, simulated: bool) -> None:
+    before = journal.totals.opened
+    if before is None:
+        return
+    if before.run != name:
+        raise ArgumentError(
+            f"the folder holds the run of another recipe ({before.run!r})",
+            mend="choose another --run-dir, or another name in the recipe",
+            key="--run-dir",
+            value=str(folder.path),
+        )
+    if before.simulated != simulated:
+        what, other = ("simulated", "real") if before.simulated else ("real", "simulated")
+        raise ArgumentError(
+            f"the folder holds a {what} run, and {what} and {other} answers and dollars are not mixed",
+            mend=f"choose another --run-dir for the {other} one",
+            key="--run-dir",
+            value=str(folder.path),
+        )
+
+
+def run_folder_for(recipe: Recipe, run_dir: Path | None, *, simulated: bool) -> RunFolder:
+    """`--run-dir`, or `runs/NAME`; a simulated run has a folder of its own, so that it is never in the way."""
+    name = f"{recipe.name}-local" if simulated else recipe.name
+    return new_or_existing(run_dir if run_dir is not None else Path(RUNS) / name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A run folder that is only read: its recipe as last run, and its journal."""
+
+    folder: RunFolder
+    loaded: LoadedRecipe
+    journal: Journal
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps as the engine knows them."""
+        return steps_of(self.loaded.recipe)
+
+
+@contextlib.contextmanager
+def reading(folder: RunFolder) -> Iterator[RecordedRun]:
+    """Open a run folder without changing anything in it."""
+    loaded = load_recipe(folder.recipe)
+    with contextlib.closing(open_for_reading(folder.journal)) as journal:
+        yield RecordedRun(folder=folder, loaded=loaded, journal=journal)

@@ -1,0 +1,34 @@
+"""The pilot: answers are shown as they arrive, each with the prompt that brought it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+
+from tunemill.events import Completed, Event, Subscriber
+from tunemill.journal import Journal
+from tunemill.telemetry import completion_panel
+
+
+def show_pilot(journal: Journal, show: Callable[[RenderableType], None], *, simulated: bool) -> Subscriber:
+    """A subscriber that shows every completion."""
+
+    def subscriber(event: Event) -> None:
+        if isinstance(event, Completed):
+            known = journal.index.request(event.request_id)
+            body = journal.reader.read(known.sent).get("body") if known and known.sent.length else None
+            show(completion_panel(event, prompt=prompt_text(body), simulated=simulated))
+
+    return subscriber
+
+
+def prompt_text(body: Mapping[str, Any] | None) -> str:
+    """What was asked, for a person: every message with its role, or the plain prompt."""
+    if body is None:
+        return ""
+    messages = body.get("messages")
+    if not isinstance(messages, Sequence):
+        return str(body.get("prompt", ""))
+    if len(messages) == 1:
+        return str(messages[0].get("content", ""))
+    return "\n\n".join(f"{message.get('role')}: {message.get('content')}" for message in messages)

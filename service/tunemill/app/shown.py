@@ -1,0 +1,96 @@
+"""What a run shows while it runs: logs, metrics, display and HTTP, subscribed to one stream of events."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from rich.console import Console
+
+from tunemill.clock import Clock
+from tunemill.events import Event, Subscriber
+from tunemill.statistics import RunStatistics
+from tunemill.telemetry import (
+    Address,
+    Display,
+    LogFormat,
+    LogLevel,
+    RunMetrics,
+    configure_logs,
+    keep_fresh,
+    log_events,
+    log_progress,
+    log_run_ended,
+    make_display,
+    print_progress,
+    run_logger,
+    status_server,
+)
+
+
+class Events:
+    """One stream, many subscribers. What is emitted before anybody subscribes is lost, which is meant."""
+
+    __slots__ = ("_subscribers",)
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """From now on."""
+        self._subscribers.append(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Hand the event to everybody, in the order in which they subscribed."""
+        for subscriber in self._subscribers:
+            subscriber(event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions:
+    """How a run is to show itself: `console` writes to `stream`. `secrets` are masked in every log line."""
+
+    console: Console
+    stream: TextIO
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    listen: Address | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@contextlib.asynccontextmanager
+async def showing(
+    run: str,
+    statistics: Callable[[], RunStatistics],
+    *,
+    options: ShowOptions,
+    events: Events,
+    is_ready: Callable[[], bool],
+    clock: Clock,
+) -> AsyncIterator[Display]:
+    """Show the run while the context is open; its last log line is written at the end."""
+    console = options.console
+    sink = configure_logs(options.log_format, options.log_level, stream=options.stream, secrets=options.secrets)
+    logger = run_logger(run)
+    is_pretty = options.log_format == "pretty" or (options.log_format == "auto" and options.stream.isatty())
+    write_line = print_progress(sink) if is_pretty else log_progress(logger)
+    display = make_display(console, statistics, clock.monotonic, sink=sink, write_line=write_line)
+    metrics = RunMetrics(statistics)
+    for subscriber in (metrics.on_event, display.on_event, log_events(logger, calm=display.is_live)):
+        events.subscribe(subscriber)
+    async with contextlib.AsyncExitStack() as stack:
+        if options.listen is not None:
+            address = await stack.enter_async_context(
+                status_server(options.listen, statistics=statistics, registry=metrics.registry, ready=is_ready)
+            )
+            logger.info("listening", address=str(address))
+        with display:
+            fresh = asyncio.create_task(keep_fresh(display, clock.sleep))
+            try:
+                yield display
+            finally:
+                fresh.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await fresh
+        log_run_ended(logger, statistics(), calm=display.is_live)
