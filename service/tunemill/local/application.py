@@ -15,6 +15,8 @@ from tunemill.local.calls import Endpoint
 from tunemill.local.chance import ChanceSource
 from tunemill.local.completions import Completions, passed_pause
 from tunemill.local.controls import Controls
+from tunemill.local.fine_tuning import FineTuning
+from tunemill.local.fine_tuning_api import FineTuningApi
 from tunemill.local.models import Models
 from tunemill.local.options import ServerOptions
 from tunemill.local.prices import PriceTable
@@ -42,6 +44,12 @@ class Application:
             chances=ChanceSource(options.seed),
             api_key=options.api_key,
         )
+        self.fine_tuning = FineTuning(
+            self.models,
+            pace=options.job_pace,
+            results_base64=options.results_base64,
+        )
+        self._options = options
         self._rest = Starlette(
             routes=self._routes(), exception_handlers={HTTPException: _no_such_address, 404: _no_such_address}
         )
@@ -50,12 +58,14 @@ class Application:
         return [
             Route("/v1/models", self._list_models, methods=["GET"]),
             Route("/v1/models/{model:path}", self._retrieve_model, methods=["GET"]),
+            *FineTuningApi(self.fine_tuning, self.completions, self._options).routes(),
             *Admin(self.completions, self.controls).routes(),
         ]
 
     def close(self) -> None:
         """Let go of the model and of uploaded files."""
         self.backend.close()
+        self.fine_tuning.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,9 +95,11 @@ class Application:
         return refusing() if self.controls.settings.refusing else None
 
     async def _list_models(self, _: Request) -> Response:
+        self.fine_tuning.settle()
         return response(self.models.listing())
 
     async def _retrieve_model(self, request: Request) -> Response:
+        self.fine_tuning.settle()
         return response(self.models.retrieve(request.path_params["model"]))
 
 
