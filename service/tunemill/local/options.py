@@ -36,7 +36,7 @@ class LlamaOptions:
 
     model: Path | None = None
     slots: int = 8
-    context: int = 4096
+    context: int = 3072
     threads: int = 0
 
 

@@ -99,6 +99,11 @@ def server_error(status: int) -> Reply:
     return error(status, message, kind="server_error", error_type="server_error")
 
 
+def abandoned() -> Reply:
+    """For the books alone: the client left, so nobody will read it."""
+    return error(499, "The client closed the connection.", kind="abandoned")
+
+
 def gateway_page() -> Reply:
     """502 from a gateway in between: nobody can say whether the answer was produced."""
     return Reply(status=502, body=GATEWAY_PAGE, headers=HTML, kind="html_error")

@@ -12,14 +12,10 @@ from tunemill.local.backend import Gone
 from tunemill.local.calls import CHARACTERS_PER_TOKEN, Call, tokens_in
 from tunemill.local.chance import Chance
 from tunemill.local.controls import Controls
+from tunemill.local.models import LISTED_MODELS
 from tunemill.local.prose import write
 from tunemill.local.replies import Reply
 
-LISTED_MODELS = (
-    "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4o", "gpt-4o-2024-08-06", "gpt-4.1-nano", "gpt-4.1-nano-2025-04-14",
-    "gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", "gpt-4.1", "gpt-4.1-2025-04-14", "gpt-3.5-turbo-instruct",
-    "babbage-002", "davinci-002",
-)  # fmt: skip
 _LENGTH_SIGMA = 0.4  # of the log-normal distribution of lengths: most lie within a factor of two
 
 
