@@ -2,6 +2,7 @@
 what passes through. Standard library only; runs in threads of the test's own process."""
 
 import json
+import sys
 import threading
 import time
 import urllib.error
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request as it came. `path` begins with /v1 and has no query."""
+    """A request as it came. `path` begins with /v1 and has no query; names of headers are in lower case."""
 
     method: str
     path: str
@@ -67,14 +68,22 @@ def refusal(status: int, message: str, code: str = "invalid_request") -> Answere
     return said({"error": {"message": message, "type": "invalid_request_error", "code": code}}, status)
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone away is what many tests are about; anything else is a fault of the test."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class WireServer:
     """Answers by `rule`, which may be replaced at any time, and remembers what was asked."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.asked: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), _handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -101,7 +110,7 @@ def forward(asked: Asked, base_url: str) -> Answered:
     """What another server answers to it."""
     query = "&".join(f"{name}={text}" for name, text in asked.query.items())
     url = base_url.removesuffix("/v1") + asked.path + (f"?{query}" if query else "")
-    kept = {name: text for name, text in asked.headers.items() if name.lower() in {"content-type", "authorization"}}
+    kept = {name: text for name, text in asked.headers.items() if name in {"content-type", "authorization"}}
     request = urllib.request.Request(url, asked.body or None, kept, method=asked.method)
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:
@@ -150,7 +159,7 @@ def _handler_of(server: WireServer) -> type[BaseHTTPRequestHandler]:
                 method=self.command,
                 path=url.path,
                 query={name: texts[-1] for name, texts in parse_qs(url.query).items()},
-                headers=dict(self.headers.items()),
+                headers={name.lower(): text for name, text in self.headers.items()},
                 body=self._body(),
             )
 

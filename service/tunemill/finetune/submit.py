@@ -15,7 +15,7 @@ from tunemill.clock import Clock
 from tunemill.errors import ProviderRefused
 from tunemill.events import FineTuneChanged, Subscriber
 from tunemill.finetune import preflight, store
-from tunemill.finetune.decide import Dataset, GoOn, SubmitResult, Submitted, decide, is_open
+from tunemill.finetune.decide import AlreadySubmitted, Dataset, GoOn, SubmitResult, Submitted, decide, is_open
 from tunemill.finetune.once import Deed, Doer, Looking
 from tunemill.finetune.order import (
     SubmitOrder,
@@ -73,8 +73,10 @@ async def submit(
     record = store.load(folder, order.run)
     dataset = await asyncio.to_thread(dataset_of, order)
     stage = _Stage(order, target, folder, clock, emit, pace or SubmitPace(), record)
-    await stage.settle()
+    found = await stage.settle()
     verdict = decide(stage.record, dataset, settings_of(order.section), order.destination, again=again)
+    if isinstance(verdict, AlreadySubmitted) and found:
+        return Submitted(record=stage.record, job_id=verdict.job_id, found=True)
     if not isinstance(verdict, GoOn):
         return verdict
     report = await asyncio.to_thread(valid_report, order, check)
@@ -108,17 +110,22 @@ class _Stage:
         self._pace = pace
         self._doer = Doer(clock=clock, say=partial(self._say, "waiting"), patience=pace.patience, looking=pace.looking)
 
-    async def settle(self) -> None:
-        """Find out what became of a job that an earlier process may have made, or left behind at a simulator."""
+    async def settle(self) -> bool:
+        """Find out what became of a job that an earlier process may have made, or left behind at a simulator.
+
+        Returns whether it was open and is found.
+        """
         current = self.record.current
         if current is None:
-            return
+            return False
         if is_open(current, self._order.destination):
             deed = self._creation(current)
             job_id = await self._doer.look_long(deed)
             deed.keep(Done(at=self._clock.wall(), id=job_id) if job_id else NotBegun())
-        elif current.job_id and current.destination.simulated and self._order.destination.simulated:
+            return bool(job_id)
+        if current.job_id and current.destination.simulated and self._order.destination.simulated:
             await self._notice_loss(current)
+        return False
 
     async def model_warnings(self) -> tuple[str, ...]:
         """Look at the target's list of models; raises `ProviderRefused` where the model cannot be tuned."""
