@@ -12,6 +12,7 @@ from tunemill.errors import RecipeError
 
 Fault: TypeAlias = Callable[..., RecipeError]  # RecipeError with the file filled in
 
+_TAGGED = frozenset({"source", "train"})  # sections of several kinds
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TYPES: Mapping[str, tuple[str, str]] = {
     "string_type": ("a text", "write it in quotes"),
@@ -94,6 +95,8 @@ def _place(loc: tuple[str | int, ...], document: Any) -> list[str | int]:
     place: list[str | int] = []
     value = document
     for at, part in enumerate(loc):
+        if at == 1 and loc[0] in _TAGGED:
+            continue  # the kind, which pydantic puts here; "completion" is a key of [train] too
         is_missing_key = at == len(loc) - 1 and isinstance(value, dict)
         if _has(value, part):
             value = value[part]
@@ -124,7 +127,7 @@ def _fault(key: str, findings: Sequence[ErrorDetails], path: Path) -> RecipeErro
     if kind == "union_tag_invalid":
         tag = str(context["discriminator"]).strip("'")
         mend = f"write {_either(re.findall(r'[a-z]+', str(context['expected_tags'])))}"
-        return RecipeError("is none that is known", mend=mend, file=path, key=f"{key}.{tag}", value=context["tag"])
+        return RecipeError(f"there is no such {tag}", mend=mend, file=path, key=f"{key}.{tag}", value=context["tag"])
     problem, mend = _problem(finding, wanted)
     return RecipeError(problem, mend=_MENDS.get(pattern, mend), file=path, key=key, value=finding["input"])
 

@@ -68,7 +68,7 @@ def _parse(text: str, path: Path) -> Document:
         line = re.match(r"line (\d+), column (\d+)", place)
         raise RecipeError(
             f"not TOML: {problem.lower()}" + (f" at column {line[2]}" if line else " at the end of the file"),
-            mend='texts stand in quotes, tables in [brackets], and \\ is written \\\\ between "double" quotes',
+            mend='texts stand in quotes, a key stands once in its table, between "double" quotes \\ is written \\\\',
             file=path,
             line=int(line[1]) if line else None,
         ) from error
@@ -78,6 +78,8 @@ def _parse(text: str, path: Path) -> Document:
 
 def _validated(document: Document, path: Path) -> Recipe:
     _raise_any(faults_in_values(document, path))
+    if isinstance(document.get("train"), dict):
+        document = document | {"train": {"format": "chat"} | document["train"]}  # most people tune chat models
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:

@@ -215,7 +215,7 @@ def _replacement(pattern: str, replacement: str, key: str, fault: Fault) -> Iter
     try:
         re.compile(f"(?:{pattern})|").sub(replacement, "")
     except (re.error, IndexError) as error:
-        mend = "\\1 is the first (group) of the pattern; a plain \\ is written \\\\\\\\"
+        mend = "\\1 is the first (group) of the pattern; a plain \\ is written \\\\"
         yield fault(f"no replacement for this pattern ({error})", mend=mend, key=key, value=replacement)
 
 

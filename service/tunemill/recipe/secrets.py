@@ -49,6 +49,16 @@ def secret_fault(key: str, path: Path) -> RecipeError:
     )
 
 
+def _variable_fault(key: str, path: Path) -> RecipeError:
+    return RecipeError(
+        "is not the name of an environment variable (it is not shown here, as it may be a key)",
+        mend='put the key into a variable and write its name, such as "OPENAI_API_KEY"; '
+        "if a key stood here and the file was shared, have it replaced",
+        file=path,
+        key=key,
+    )
+
+
 def _walk(value: Any, at: tuple[str | int, ...], path: Path) -> Iterator[RecipeError]:
     if isinstance(value, dict):
         for key, item in value.items():
@@ -63,6 +73,8 @@ def _walk(value: Any, at: tuple[str | int, ...], path: Path) -> Iterator[RecipeE
 def _entry(key: str, value: Any, at: tuple[str | int, ...], path: Path) -> Iterator[RecipeError]:
     if holds_a_key(key) or _starts_like_a_key(key):
         yield secret_fault(key_at((*at, "...")), path)
+    elif key.endswith("_env") and isinstance(value, str) and not _is_variable(value):
+        yield _variable_fault(key_at((*at, key)), path)
     elif key.lower() in ("headers", "extra_headers") or (isinstance(value, str) and _is_secret(key, value)):
         yield secret_fault(key_at((*at, key)), path)
     else:
@@ -70,8 +82,6 @@ def _entry(key: str, value: Any, at: tuple[str | int, ...], path: Path) -> Itera
 
 
 def _is_secret(key: str, value: str) -> bool:
-    if key.endswith("_env"):
-        return not _is_variable(value)
     if key == "base_url":
         return _has_credentials(value)
     return bool(_NAMES.search(key)) or _starts_like_a_key(value)
