@@ -7,8 +7,14 @@ done the work, so its own exception types must not be asked. aiohttp's know the 
 from collections.abc import Iterator
 
 import aiohttp
+import httpx2
 
-_NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NEVER_LEFT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    httpx2.UnsupportedProtocol,
+)
 
 
 def nothing_was_sent(error: BaseException) -> bool:
