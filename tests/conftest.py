@@ -1,0 +1,43 @@
+"""For every test: nothing here may talk to anybody but this machine, and no property fails for being slow."""
+
+import ipaddress
+import sys
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("tunemill", deadline=None)  # the machine may be busy with something else
+hypothesis.settings.load_profile("tunemill")
+
+_forbidden: list[str] = []
+
+
+def _is_loopback(address: object) -> bool:
+    """Whether an address of `connect` or `sendto` stays on this machine: a path (Unix), or a loopback host."""
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _guard(event: str, arguments: tuple[object, ...]) -> None:
+    if event in {"socket.connect", "socket.sendto"} and not _is_loopback(arguments[1]):
+        _forbidden.append(f"{event} to {arguments[1]!r}")
+        raise ConnectionRefusedError(f"tests talk to loopback only, not to {arguments[1]!r}")
+
+
+# An audit hook sees every socket of the process, whoever made it. It cannot be taken away again, and need not be.
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback() -> Iterator[list[str]]:
+    """Fail the test that tried to reach another machine, also where the code under test made a value of the refusal."""
+    _forbidden.clear()
+    yield _forbidden
+    if _forbidden:
+        pytest.fail(f"tried to reach another machine: {_forbidden}")
