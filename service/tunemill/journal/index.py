@@ -67,6 +67,8 @@ class Index:
 
     def __init__(self, path: Path | None) -> None:
         """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place."""
+        if path is not None:
+            path.unlink(missing_ok=True)  # a process that was killed between creating and unlinking left it
         try:
             self._db = sqlite3.connect("" if path is None else path, isolation_level=None, check_same_thread=False)
             self._db.executescript(
@@ -92,7 +94,9 @@ class Index:
         """Record sendings (request, attempt, location): the first location stays, attempts never shrink."""
         self._db.executemany(
             "INSERT INTO request VALUES (?,0,?,0,0,?,?) ON CONFLICT(id) DO UPDATE SET "
-            "state=0, attempts=max(attempts, excluded.attempts)",
+            "state=0, attempts=max(attempts, excluded.attempts), "
+            "sent_place=iif(sent_length, sent_place, excluded.sent_place), "
+            "sent_length=iif(sent_length, sent_length, excluded.sent_length)",
             ((key_of(request), attempt, _pack(at), at.length) for request, attempt, at in sent),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunemill.clock import Clock
 from tunemill.events import JournalCommitted
-from tunemill.files import translating_write_errors
+from tunemill.files import sync_folder, translating_write_errors
 from tunemill.journal.index import NOWHERE, Index, RequestState
 from tunemill.journal.lines import (
     AttemptFailed,
@@ -31,12 +31,14 @@ from tunemill.journal.segments import (
     line_number,
     scan,
     segment_path,
+    segments_of,
 )
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 from tunemill.model import FailureKind
 
 _LINES_A_BATCH = 4096
+_BYTES_A_BATCH = 4 * 1024 * 1024
 
 
 class Journal:
@@ -48,8 +50,10 @@ class Journal:
         self.totals = Totals()
         self.index = Index(index_path)
         self.reader = LineReader(folder)
-        self.end = Location(1, 0, 0)
-        for batch in _batches(scan(folder)):
+        segments = segments_of(folder)
+        # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
+        self.end = Location(max(segments, default=1), 0, 0)
+        for batch in _batches(scan(folder, segments)):
             self._take(batch)
 
     def close(self) -> None:
@@ -75,7 +79,8 @@ class Journal:
         for _, line in decoded:
             self.totals.fold(line)
         _index(self.index, decoded)
-        self.end = batch[-1][0]
+        if batch[-1][0].segment == self.end.segment:
+            self.end = batch[-1][0]
 
     def _decode(self, location: Location, text: bytes) -> Line:
         try:
@@ -99,6 +104,7 @@ def open_for_writing(
     """
     with translating_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
     journal = Journal(folder, index_path=folder / ".index")
     end = journal.end
     path = segment_path(folder, end.segment)
@@ -126,11 +132,13 @@ def _interrupted(sent: Sent, at: float) -> AttemptFailed:
 
 def _batches(lines: Iterable[tuple[Location, bytes]]) -> Iterator[list[tuple[Location, bytes]]]:
     batch: list[tuple[Location, bytes]] = []
-    for item in lines:
-        batch.append(item)
-        if len(batch) >= _LINES_A_BATCH:
+    size = 0
+    for location, text in lines:
+        batch.append((location, text))
+        size += location.length
+        if len(batch) >= _LINES_A_BATCH or size >= _BYTES_A_BATCH:
             yield batch
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch
 

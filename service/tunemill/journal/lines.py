@@ -16,6 +16,8 @@ import orjson
 from tunemill.model import FailureKind, JsonObject, Picodollars, Usage, picodollars, usd
 
 _SUFFIX = b',"crc":"'
+_COMPLETED = b'{"kind":"completed",'
+_SENT = b'{"kind":"sent",'
 _SUFFIX_BYTES = len(_SUFFIX) + 8 + len(b'"}\n')
 
 
@@ -141,21 +143,17 @@ Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFai
 def encode(line: Line) -> bytes:
     """The line's bytes, with checksum and newline."""
     text = orjson.dumps(_ENCODERS[type(line)](line))
-    if b"\n" in text:  # a raw answer may be pretty-printed
-        text = orjson.dumps(orjson.loads(text))
+    # A raw answer may be pretty-printed. In JSON a line break can only stand between values, so that this changes none:
+    # parsing it would round long numbers.
+    text = text.replace(b"\n", b" ")
     return b'%b,"crc":"%08x"}\n' % (text[:-1], zlib.crc32(text[:-1]))
 
 
 def decode(text: bytes) -> Line:
     """Parse one line, newline included, without its payload (`body`, `answer`). Raises DamagedLine."""
     end = _checked_end(text)
-    # Quotes inside strings are escaped, so that this can only be the key itself. Payloads come last in their lines, and
-    # are most of what there is to parse.
-    payload = text.find(b',"answer":', 0, end)
-    if payload < 0:
-        payload = text.find(b',"body":', 0, end)
     try:
-        record = orjson.loads(text[: payload if payload >= 0 else end] + b"}")
+        record = orjson.loads(text[: _payload_at(text, end)] + b"}")
         return _DECODERS[record["kind"]](record)
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedLine(f"a line of an unknown form ({type(error).__name__}: {error})") from error
@@ -169,6 +167,15 @@ def decode_whole(text: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise DamagedLine(f"no JSON ({error})") from error
     return record
+
+
+def _payload_at(text: bytes, end: int) -> int:
+    """Where the payload begins (`end` where there is none): it comes last in its line, and is most of what there is to
+    parse. What stands before it in these two kinds is ours, and quotes inside strings are escaped, so that the first
+    such bytes are the key itself. Other kinds hold foreign objects (a row's fields) that may have such a key."""
+    key = b',"answer":' if text.startswith(_COMPLETED) else b',"body":' if text.startswith(_SENT) else None
+    found = -1 if key is None else text.find(key, 0, end)
+    return found if found >= 0 else end
 
 
 def _checked_end(text: bytes) -> int:

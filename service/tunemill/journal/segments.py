@@ -5,7 +5,7 @@ file and line, and is never skipped.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,8 @@ def segments_of(folder: Path) -> list[int]:
     return found
 
 
-def scan(folder: Path) -> Iterator[tuple[Location, bytes]]:
-    """Every line of every segment, in order, not yet parsed. Raises RunFolderError for damage."""
-    segments = segments_of(folder)
+def scan(folder: Path, segments: Sequence[int]) -> Iterator[tuple[Location, bytes]]:
+    """Every line of these segments (all that there are), in order, not yet parsed. Raises RunFolderError for damage."""
     for segment in segments:
         yield from _scan_segment(segment_path(folder, segment), segment, is_last=segment == segments[-1])
 
@@ -58,7 +57,8 @@ def _scan_segment(path: Path, segment: int, *, is_last: bool) -> Iterator[tuple[
     with path.open("rb", buffering=1024 * 1024) as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n") or b"\0" in line:
-                if is_last and not handle.read(1):
+                # Only a file's end has no line break. More may follow by now: another process may be writing it.
+                if is_last and (not line.endswith(b"\n") or not handle.read(1)):
                     return
                 raise damage(path, number, "it is cut off")
             yield Location(segment, offset, len(line)), line

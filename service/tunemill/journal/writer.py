@@ -25,14 +25,20 @@ _fsync = wrap(os.fsync)
 
 
 class _Batch:
-    """Lines that become durable together."""
+    """Lines that become durable together, or do not: `error` says why."""
 
-    __slots__ = ("done", "lines", "segment")
+    __slots__ = ("done", "error", "lines", "segment")
 
     def __init__(self, segment: int) -> None:
         self.segment = segment
         self.lines: list[bytes] = []
         self.done = asyncio.Event()
+        self.error: RunFolderUnwritable | None = None
+
+    def end(self, error: RunFolderUnwritable | None) -> None:
+        """Let everybody go on who waits for these lines."""
+        self.error = error
+        self.done.set()
 
 
 class JournalWriter:
@@ -69,8 +75,8 @@ class JournalWriter:
         """Queue a line and return when it is durable. Raises RunFolderUnwritable."""
         location, batch = self._append(line)
         await batch.done.wait()
-        if self._error is not None:
-            raise self._error
+        if batch.error is not None:
+            raise batch.error
         return location
 
     def close(self) -> None:
@@ -79,19 +85,20 @@ class JournalWriter:
         self._wake.set()
 
     async def run(self) -> None:
-        """Write batches until closed. Ends quietly after a failure, which `commit` reports to everybody."""
+        """Write batches until closed. Ends quietly after a failure, which `commit` reports to everybody. However it
+        ends, nobody waits for it afterwards."""
         try:
-            while not (self._closing and not self._batches):
+            while not (self._closing and not self._batches) and self._error is None:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._batches and self._error is None:
                     await self._write(self._batches.pop(0))
-                if self._error is not None:
-                    return
         finally:
-            if self._error is None and self._batches:
+            if self._error is None:
                 self._error = RunFolderUnwritable(f"{self._folder}: the journal was closed before the line was written")
-            self._release_all()
+            for batch in self._batches:
+                batch.end(self._error)
+            self._batches.clear()
             if self._file is not None:
                 await self._file.close()
 
@@ -120,8 +127,13 @@ class JournalWriter:
         except OSError as error:
             self._error = unwritable(segment_path(self._folder, batch.segment), error)
             self._error.__cause__ = error
-        batch.done.set()
-        if self._error is None:
+            batch.end(self._error)
+        except BaseException:
+            # Cancelled in the middle: nobody knows how much of it is on disk.
+            batch.end(RunFolderUnwritable(f"{self._folder}: the journal was closed while the line was being written"))
+            raise
+        else:
+            batch.end(None)
             seconds = self._clock.monotonic() - started
             self._emit(JournalCommitted(lines=len(batch.lines), bytes_written=len(text), seconds=seconds))
 
@@ -139,8 +151,3 @@ class JournalWriter:
         rest = memoryview(text)
         while rest:
             rest = rest[await self._file.write(rest) :]
-
-    def _release_all(self) -> None:
-        for batch in self._batches:
-            batch.done.set()
-        self._batches.clear()
