@@ -108,7 +108,7 @@ def test_the_page_shows_hidden_characters_by_name(tmp_path: Path) -> None:
     reported(tmp_path, evil=True)
     text = (tmp_path / "report.html").read_text("utf-8")
     assert "⟨U+202E⟩gnp.exe" in text
-    assert "␛[31m␀" in text
+    assert "⟨U+001B⟩[31m⟨U+0000⟩" in text
     assert "قصة" in text
     assert "{{ 7*7 }}" in text
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", text)

@@ -21,8 +21,7 @@ TEMPLATE_FILE = "report.html.jinja"
 _PLOT_WIDTH = 1000.0
 _PLOT_HEIGHT = 220.0
 _TICKS_MAX = 6
-_DIRECTIONAL = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\x80-\x9f]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\x7f-\x9f]")
 
 
 def page_of(report: Report) -> bytes:
@@ -43,9 +42,7 @@ def page_of(report: Report) -> bytes:
 
 def harmless(text: str) -> str:
     """Text in which nothing is hidden: control characters and marks of direction become visible."""
-    text = text.replace("\r\n", "\n")
-    text = _CONTROL.sub(lambda found: _picture(ord(found[0])), text)
-    return _DIRECTIONAL.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def dollars(amount: Picodollars) -> str:
@@ -197,10 +194,6 @@ def _plot(lengths: Lengths) -> Plot:
 
 def _marks(lengths: Lengths) -> tuple[tuple[int, str], ...]:
     return (lengths.p5, "5 %"), (lengths.median, "median"), (lengths.p95, "95 %")
-
-
-def _picture(code: int) -> str:
-    return chr(0x2421) if code == 0x7F else chr(0x2400 + code)
 
 
 def _template() -> Template:
