@@ -20,8 +20,8 @@ from tunemill.local.backend import Gone
 from tunemill.local.calls import Call, Endpoint, Fields
 from tunemill.local.chance import Chance
 from tunemill.local.missing import BackendMissing
-from tunemill.local.options import LlamaOptions
 from tunemill.local.models import LISTED_MODELS
+from tunemill.local.options import LlamaOptions
 from tunemill.local.replies import Reply, abandoned, bad_request
 
 _FINGERPRINT = "fp_tunemill_llama"
