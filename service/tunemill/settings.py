@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from tunemill.errors import ArgumentError
 from tunemill.recipe import DEFAULT_BASE_URL, Recipe
-from tunemill.recipe.sections import ProviderSection
 
 BASE_URL_ENV = "OPENAI_BASE_URL"
 
@@ -19,11 +18,9 @@ class ProviderAccess:
     api_key: str = field(repr=False)
 
 
-def base_url_of(section: ProviderSection, environment: Mapping[str, str], *, is_default: bool) -> str:
-    """The recipe's address; for the default provider else OPENAI_BASE_URL, else the hosted API."""
-    if section.base_url is not None:
-        return section.base_url
-    from_environment = environment.get(BASE_URL_ENV, "").strip() if is_default else ""
+def default_base_url(environment: Mapping[str, str]) -> str:
+    """Where a provider is that names no address: OPENAI_BASE_URL, else the hosted API. Raises ArgumentError."""
+    from_environment = environment.get(BASE_URL_ENV, "").strip()
     if not from_environment:
         return DEFAULT_BASE_URL
     parts = urlsplit(from_environment)
@@ -45,4 +42,4 @@ def access_to(recipe: Recipe, name: str, environment: Mapping[str, str]) -> Prov
             mend=f"export it with the key for {table}, or add --local to try the recipe for nothing",
             key=section.api_key_env,
         )
-    return ProviderAccess(base_url=base_url_of(section, environment, is_default=name == ""), api_key=key)
+    return ProviderAccess(base_url=section.base_url or default_base_url(environment), api_key=key)

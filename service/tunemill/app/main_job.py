@@ -19,22 +19,22 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
-from tunemill.local.child import LocalServerChild
-
 from tunemill.app.dataset import build_dataset, dataset_on_record, write_failed
 from tunemill.app.folder import RunFolder
 from tunemill.app.generate import GenerateOptions, Generation, connected, live_figures
 from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_for, writing_to
 from tunemill.app.pilot import show_pilot
 from tunemill.app.shown import Events, ShowOptions, showing
-from tunemill.app.tuning import Tuning, raise_unless_tuned, submission_notes, training_committed, tuning
+from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_committed, tuning
 from tunemill.clock import Clock, SystemClock
 from tunemill.engine import Budget
 from tunemill.errors import FineTuningFailed, RunFolderUnwritable, TunemillError
-from tunemill.events import DatasetBuilt, RunStarted, StateChanged
-from tunemill.finetune.decide import AlreadySubmitted, Submitted
+from tunemill.events import DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
+from tunemill.finetune.decide import AlreadySubmitted, OverBudget, Submitted
+from tunemill.finetune.record import FineTuneRecord
 from tunemill.journal import Ended
-from tunemill.model import RunState
+from tunemill.local.child import LocalServerChild
+from tunemill.model import Picodollars, RunState
 from tunemill.settings import ProviderAccess, access_to
 from tunemill.statistics import RunStatistics
 
@@ -145,8 +145,9 @@ class _MainJob:
         self._generation: Generation | None = None
         self._stages: asyncio.Task[tuple[RunState, str]] | None = None
         totals = run.journal.totals
-        training = training_committed(run.folder, opened.recipe.name, opened.prices.training, simulated=self._simulated)
-        self._budget = Budget(opened.budget, settled=totals.settled + training, uncertain=totals.uncertain)
+        self._training: Picodollars = self._training_committed()
+        settled = totals.settled + self._training
+        self._budget = Budget(opened.budget, settled=settled, uncertain=totals.uncertain)
         self._figures = live_figures(
             opened, run, rows=rows, budget=self._budget, expected={}, simulated=self._simulated, clock=clock
         )
@@ -204,8 +205,8 @@ class _MainJob:
             await self._build()
         else:
             write_failed(self._run.journal, self._opened.steps, self._run.folder)
-        if until >= Until.SUBMIT and state in _GOES_ON:
-            await self._tune(until)
+        if until >= Until.SUBMIT and state in _GOES_ON and not await self._tune(until):
+            return RunState.BUDGET_REACHED, "training does not fit what is left of the budget"
         return state, reason
 
     def _until(self) -> Until:
@@ -269,8 +270,10 @@ class _MainJob:
                 )
             )
 
-    async def _tune(self, until: Until) -> None:
+    async def _tune(self, until: Until) -> bool:
+        """Submit and watch. False where the budget does not cover the training."""
         opened = self._opened
+        self._events.subscribe(self._note_tuning)
         async with tuning(
             opened.loaded,
             self._run.folder,
@@ -280,22 +283,36 @@ class _MainJob:
             clock=self._clock,
             emit=self._events.emit,
         ) as stage:
-            if await self._submit(stage) and until >= Until.TUNED:
-                await self._watch(stage)
+            totals, cap = self._run.journal.totals, opened.budget
+            left = None if cap is None else cap - totals.settled - totals.uncertain
+            result = await stage.submit(budget_left=left, again=False)
+            self._settle_tuning(result.record)
+            self._notes.extend(submission_notes(result))
+            if isinstance(result, Submitted | AlreadySubmitted) and until >= Until.TUNED:
+                ended = await stage.watch()
+                self._settle_tuning(ended.record)
+                raise_unless_tuned(ended)
+        return not isinstance(result, OverBudget)
 
-    async def _submit(self, stage: Tuning) -> bool:
-        """True where there is a job to follow."""
-        totals, cap = self._run.journal.totals, self._opened.budget
-        left = None if cap is None else cap - totals.settled - totals.uncertain
-        result = await stage.submit(budget_left=left, again=False)
-        self._figures.fine_tune = result.record.summary()
-        self._notes.extend(submission_notes(result))
-        return isinstance(result, Submitted | AlreadySubmitted)
+    def _note_tuning(self, event: Event) -> None:
+        """The target's last word, for the figures."""
+        if isinstance(event, FineTuneChanged) and event.status:
+            self._figures.fine_tune = {**(self._figures.fine_tune or {}), "status": event.status}
 
-    async def _watch(self, stage: Tuning) -> None:
-        ended = await stage.watch()
-        self._figures.fine_tune = ended.record.summary()
-        raise_unless_tuned(ended)
+    def _settle_tuning(self, record: FineTuneRecord) -> None:
+        self._figures.fine_tune = record.summary()
+        committed = self._training_committed()
+        self._budget.settled += committed - self._training
+        self._training = committed
+
+    def _training_committed(self) -> Picodollars:
+        return training_committed(
+            self._run.folder,
+            self._opened.recipe.name,
+            self._opened.prices.training,
+            simulated=self._simulated,
+            has_budget=self._opened.budget is not None,
+        )
 
     # -- endings -------------------------------------------------------------------------------------------------
 

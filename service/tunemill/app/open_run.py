@@ -16,7 +16,14 @@ from tunemill.files import write_whole
 from tunemill.journal import Journal, JournalWriter, Opened, open_for_reading, open_for_writing
 from tunemill.model import Lane, Picodollars, picodollars
 from tunemill.plan import Planner
-from tunemill.recipe import LoadedRecipe, Recipe, check_templates_against, load_recipe, write_snapshot
+from tunemill.recipe import (
+    LoadedRecipe,
+    Recipe,
+    check_templates_against,
+    check_under_budget,
+    load_recipe,
+    write_snapshot,
+)
 from tunemill.sources import Source, open_source
 
 
@@ -54,7 +61,7 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
     recipe = loaded.recipe
     usd = budget_usd if budget_usd is not None else recipe.budget.usd if recipe.budget else None
     if usd is not None:
-        _require_bounds(loaded)
+        check_under_budget(loaded)
     source = open_source(recipe.source, loaded.folder)
     check_templates_against(loaded, source.fields)
     return OpenRecipe(
@@ -64,18 +71,6 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
         prices=price_book(loaded, environment, has_budget=usd is not None),
         budget=None if usd is None else picodollars(usd),
     )
-
-
-def _require_bounds(loaded: LoadedRecipe) -> None:
-    """A budget given by a flag asks of the recipe what a budget in the recipe does."""
-    for position, step in enumerate(loaded.recipe.steps):
-        if not {"max_tokens", "max_completion_tokens"} & step.params.keys():
-            raise ArgumentError(
-                "under a budget every step has to bound its answers",
-                mend="set max_tokens (or max_completion_tokens) there",
-                file=loaded.path,
-                key=f"steps[{position}].params",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

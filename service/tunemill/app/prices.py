@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunemill.engine import Prices
-from tunemill.errors import RecipeError
 from tunemill.model import Lane, Picodollars, Request, Usage
-from tunemill.pricing import Price, price_of, price_per_million
+from tunemill.plan import base_urls_of, price_in, prices_of_steps
+from tunemill.pricing import Price
 from tunemill.recipe import LoadedRecipe, Recipe
-from tunemill.settings import base_url_of
+from tunemill.settings import default_base_url
 
 # Where nothing in a request bounds its answer, which only a recipe without a budget may do, this is what an answer that
 # nobody saw is counted at.
@@ -46,40 +46,15 @@ class PriceBook:
 def price_book(loaded: LoadedRecipe, environment: Mapping[str, str], *, has_budget: bool) -> PriceBook:
     """Find every price that the recipe needs. Raises RecipeError for one that is not known under a budget."""
     recipe = loaded.recipe
-    overrides = overrides_of(recipe)
-
-    def find(provider: str, model: str) -> Price | None:
-        section = recipe.provider if provider == "" else recipe.providers[provider]
-        return price_of(model, base_url_of(section, environment, is_default=provider == ""), overrides)
-
-    lanes = {Lane(step.provider, step.model): find(step.provider, step.model) for step in recipe.steps}
-    for position, step in enumerate(recipe.steps):
-        if has_budget and lanes[Lane(step.provider, step.model)] is None:
-            raise unknown_price(loaded, f"steps[{position}].model", step.model)
-    tune = recipe.fine_tune
-    return PriceBook(lanes=lanes, training=None if tune is None else find(tune.provider, tune.model))
-
-
-def overrides_of(recipe: Recipe) -> dict[str, Price]:
-    """`[pricing.MODEL]` as prices."""
-    return {
-        model: price_per_million(
-            input_usd=section.input_per_million,
-            output_usd=section.output_per_million,
-            cached_input_usd=section.cached_input_per_million,
-            training_usd=section.training_per_million,
-            source="the recipe",
-        )
-        for model, section in recipe.pricing.items()
-    }
-
-
-def unknown_price(loaded: LoadedRecipe, key: str, model: str) -> RecipeError:
-    """The one message for a price that is not known under a budget."""
-    return RecipeError(
-        "its price is not known, and there is a budget",
-        mend=f'add [pricing."{model}"] with input_per_million and output_per_million, or take [budget] out',
-        file=loaded.path,
-        key=key,
-        value=model,
+    urls = base_urls_of(recipe, default=default_base_url(environment))
+    return PriceBook(
+        lanes=prices_of_steps(recipe, urls, file=loaded.path, under_budget=has_budget),
+        training=training_price(recipe, environment),
     )
+
+
+def training_price(recipe: Recipe, environment: Mapping[str, str]) -> Price | None:
+    """The price of the model that the recipe tunes; None where it tunes none, or where it is not known."""
+    tune = recipe.fine_tune
+    urls = base_urls_of(recipe, default=default_base_url(environment))
+    return None if tune is None else price_in(recipe, Lane(tune.provider, tune.model), urls)

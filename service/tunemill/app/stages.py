@@ -4,22 +4,20 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 
-from tunemill.local.child import LocalServerChild
-
 from tunemill.app.dataset import build_dataset, dataset_on_record
 from tunemill.app.figures import figures_on_record, with_stages
 from tunemill.app.folder import RunFolder
 from tunemill.app.open_run import RecordedRun, reading
-from tunemill.app.prices import overrides_of
-from tunemill.app.tuning import Tuning, record_of, training_committed, tuning
+from tunemill.app.prices import training_price
+from tunemill.app.tuning import Tuning, record_of, tuning
 from tunemill.clock import Clock, SystemClock
 from tunemill.dataset import BuildResult
 from tunemill.events import Event
 from tunemill.finetune.decide import SubmitResult
+from tunemill.local.child import LocalServerChild
 from tunemill.model import Picodollars, picodollars
-from tunemill.pricing import Price, price_of
 from tunemill.recipe import Recipe
-from tunemill.settings import ProviderAccess, access_to, base_url_of
+from tunemill.settings import ProviderAccess, access_to
 from tunemill.statistics import RunStatistics
 
 
@@ -107,25 +105,9 @@ async def tuning_of(
         yield stage
 
 
-def training_price(recipe: Recipe, environment: Mapping[str, str]) -> Price | None:
-    """The price of the model that the recipe tunes."""
-    tune = recipe.fine_tune
-    if tune is None:
-        return None
-    section = recipe.provider if tune.provider == "" else recipe.providers[tune.provider]
-    base_url = base_url_of(section, environment, is_default=tune.provider == "")
-    return price_of(tune.model, base_url, overrides_of(recipe))
-
-
 async def submit_run(run: RecordedRun, stage: Tuning, *, again: bool, budget_usd: float | None) -> SubmitResult:
     """`submit`: within what generation left of the budget."""
     totals = run.journal.totals
     cap = picodollars(budget_usd) if budget_usd is not None else budget_of(run.loaded.recipe)
     left = None if cap is None else cap - totals.settled - totals.uncertain - totals.reserved
     return await stage.submit(budget_left=left, again=again)
-
-
-def spent_on_training(run: RecordedRun, environment: Mapping[str, str]) -> Picodollars:
-    """What the run's fine-tuning jobs cost or may cost."""
-    recipe = run.loaded.recipe
-    return training_committed(run.folder, recipe.name, training_price(recipe, environment), simulated=is_simulated(run))

@@ -10,7 +10,7 @@ from tunemill.app.folder import RunFolder
 from tunemill.client.fine_tuning import FineTuningTarget
 from tunemill.clock import Clock
 from tunemill.dataset import FaultKind, Severity, check_file
-from tunemill.errors import FineTuningFailed, RecipeError
+from tunemill.errors import FineTuningFailed, RecipeError, RunFolderError
 from tunemill.events import Event
 from tunemill.finetune.cancel import AlreadyEnded, Cancelled, CancelRequested, cancel
 from tunemill.finetune.decide import (
@@ -140,10 +140,22 @@ def record_of(folder: RunFolder, run: str) -> FineTuneRecord:
     return load(folder.path, run)
 
 
-def training_committed(folder: RunFolder, run: str, price: Price | None, *, simulated: bool) -> Picodollars:
-    """What this run's fine-tuning jobs cost or may cost: it counts against the budget like everything else."""
+def training_committed(
+    folder: RunFolder, run: str, price: Price | None, *, simulated: bool, has_budget: bool
+) -> Picodollars:
+    """What this run's fine-tuning jobs cost or may cost: it counts against the budget like everything else.
+
+    Raises RunFolderError where there is a budget and a job's cost cannot be told: unknown is not zero.
+    """
     training = None if price is None else price.training
-    return record_of(folder, run).committed(training, simulated=simulated) or 0
+    committed = record_of(folder, run).committed(training, simulated=simulated)
+    if committed is None and has_budget:
+        raise RunFolderError(
+            "what a fine-tuning job of this run cost is not known, and there is a budget",
+            mend="set training_per_million for its model under [pricing], or take [budget] out",
+            file=folder.path,
+        )
+    return committed or 0
 
 
 def _check(model: str) -> Callable[[Path, Role], CheckedFile]:

@@ -10,14 +10,13 @@ import httpx2
 import openai
 import orjson
 
+from tunemill.client.connection import nothing_was_sent, root_of
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
 from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, Request, Undelivered
 
 CONNECT_TIMEOUT_S = 20.0
 NO_HINTS = LimitHints()
-
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
 class CompletionsClient:
@@ -73,9 +72,9 @@ class CompletionsClient:
         return Undelivered(failure=failure, hints=hints_of(headers))
 
     def _broken(self, error: openai.APIConnectionError) -> Reply:
-        cause = error.__cause__ or error
+        cause = root_of(error)
         message = readable(f"{type(cause).__name__}: {cause}", self._secret)
-        if isinstance(cause, _NOT_SENT):
+        if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
 

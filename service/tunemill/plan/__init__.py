@@ -4,14 +4,16 @@ from tunemill.plan.chain import Chain
 from tunemill.plan.make import PlanOptions, SoFar, make_plan
 from tunemill.plan.prices import base_urls_of, overrides_of, price_in, prices_of_steps
 from tunemill.plan.requests import Planner, StepRenderer, Unsendable
-from tunemill.plan.values import Plan
+from tunemill.plan.values import LanePlan, Plan, StepPlan
 
 __all__ = [
     "Chain",
+    "LanePlan",
     "Plan",
     "PlanOptions",
     "Planner",
     "SoFar",
+    "StepPlan",
     "StepRenderer",
     "Unsendable",
     "base_urls_of",

@@ -1,6 +1,7 @@
 """A recipe's prompts: compiled once, rendered for many rows, and the filters that cut long documents."""
 
 from tunemill.templates.compiled import BUILT_IN_NAMES, TEXT_CHARS_MAX, Template, Unrenderable, entropy, values_for
+from tunemill.templates.expression import Expression
 from tunemill.templates.truncation import BYTES_PER_TOKEN, CUT_MARKER, tokens_estimated, truncate_chars, truncate_tokens
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "BYTES_PER_TOKEN",
     "CUT_MARKER",
     "TEXT_CHARS_MAX",
+    "Expression",
     "Template",
     "Unrenderable",
     "entropy",

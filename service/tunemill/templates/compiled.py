@@ -93,6 +93,12 @@ class Template:
             return Unrenderable(key=self.key, problem=str(error) or type(error).__name__)
 
 
+def compile_expression(text: str) -> Callable[[Mapping[str, Any]], Any]:
+    """A single expression of the templates' language. Raises jinja2.TemplateSyntaxError; undefined names raise too."""
+    evaluate = _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+    return lambda values: evaluate(**values)
+
+
 def values_for(
     row: Row, *, seed: int, sample: int, texts: Mapping[str, str] | None = None, with_entropy: bool = True
 ) -> dict[str, Json]:

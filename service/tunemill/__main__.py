@@ -1,0 +1,6 @@
+"""`python -m tunemill`."""
+
+from tunemill.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""`status` and `show`: a run as its folder tells it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tunemill.answers import outcome_of, parse_completion
+from tunemill.app.folder import existing
+from tunemill.app.open_run import RecordedRun, reading
+from tunemill.app.pilot import prompt_text
+from tunemill.app.reading import Outcome, outcomes
+from tunemill.app.stages import is_simulated, statistics_of
+from tunemill.cli.output import page, print_json
+from tunemill.journal import RequestState
+from tunemill.model import Json, picodollars
+from tunemill.statistics import RunStatistics
+from tunemill.telemetry import answer_panel, dollars, duration, waiting_words
+from tunemill.templates import Expression
+
+
+def show_status(name: str, *, as_json: bool) -> None:
+    """Print the figures."""
+    with reading(existing(name)) as run:
+        statistics = statistics_of(run)
+        folder = run.folder.path
+    if as_json:
+        print_json(statistics.to_json())
+        return
+    console = page()
+    for label, text in _status_lines(statistics):
+        console.print(f"{label:<10} {text}", soft_wrap=True)
+    console.print(f"{'folder':<10} {folder}", soft_wrap=True)
+
+
+def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
+    counts, money = statistics.requests, statistics.money
+    mark = " (simulated)" if statistics.simulated else ""
+    yield "run", statistics.run + mark
+    yield "state", statistics.state.value.replace("_", " ")
+    yield (
+        "requests",
+        f"{counts.completed:,} of {counts.planned:,} completed, {counts.failed:,} failed, "
+        f"{counts.waiting:,} waiting, {counts.in_flight:,} in flight",
+    )
+    if statistics.waiting_for:
+        yield "waits for", waiting_words(statistics.waiting_for)
+    spent = (
+        f"{dollars(money.settled)} settled, {dollars(money.uncertain)} uncertain, {dollars(money.reserved)} reserved"
+    )
+    yield "dollars", spent + (f", budget {dollars(money.budget)}" if money.budget is not None else "") + mark
+    tokens = {kind: statistics.tokens_of(kind) for kind in ("input", "output")}
+    yield "tokens", f"{tokens['input']:,} in, {tokens['output']:,} out"
+    if statistics.dataset is not None:
+        made = statistics.dataset
+        yield "dataset", f"{made['train']} train, {made['validation']} validation, {made['rejected']} rejected"
+    if statistics.fine_tune is not None:
+        tune = statistics.fine_tune
+        known = [str(tune[key]) for key in ("state", "status", "job_id", "model") if tune.get(key)]
+        yield "fine-tune", ", ".join(known)
+
+
+def show_completions(name: str, *, failed: bool, where: str | None, as_json: bool) -> None:
+    """Print completions, or failures, that the expression picks."""
+    picks = _picker(where)
+    with reading(existing(name)) as run:
+        simulated = is_simulated(run)
+        console = page()
+        for entry in _entries(run, failed=failed):
+            if not picks(entry):
+                continue
+            if as_json:
+                print_json(
+                    {key: value for key, value in entry.items() if key not in {"fields", "messages"}}, indented=False
+                )
+            else:
+                console.print(answer_panel(**_panel(entry, simulated=simulated)))
+
+
+def _picker(where: str | None) -> Callable[[dict[str, Any]], bool]:
+    if where is None:
+        return lambda _: True
+    expression = Expression.parse(where, key="--where")
+    return lambda entry: expression.holds({**entry["fields"], **entry, "chars": len(entry["text"])})
+
+
+def _entries(run: RecordedRun, *, failed: bool) -> Iterator[dict[str, Any]]:
+    state = RequestState.FAILED if failed else RequestState.COMPLETED
+    for outcome in outcomes(run.journal, run.steps, state):
+        yield _failure(outcome) if failed else _completion(outcome)
+
+
+def _completion(outcome: Outcome) -> dict[str, Any]:
+    record = outcome.record
+    completion = parse_completion(record["answer"], record["provider_request_id"])
+    tool_calls: Json = list(completion.tool_calls)
+    return {
+        **_common(outcome),
+        "outcome": outcome_of(completion),
+        "text": completion.text,
+        "refusal": completion.refusal,
+        "tool_calls": tool_calls,
+        "usage": record["tokens"],
+        "usd": record["usd"],
+        "duration_s": record["duration_s"],
+        "model": completion.model,
+    }
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    record = outcome.record
+    return {
+        **_common(outcome),
+        "outcome": record["failure"],
+        "text": "",
+        "message": record["message"],
+        "attempts": record["attempt"],
+        "usage": None,
+        "usd": 0.0,
+    }
+
+
+def _common(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "request_id": outcome.record["request_id"],
+        "row": outcome.row.id,
+        "row_id": outcome.row.id,
+        "position": outcome.position,
+        "step": outcome.step,
+        "sample": outcome.sample,
+        "prompt": prompt_text(outcome.prompt),
+        "fields": outcome.row.fields,
+    }
+
+
+def _panel(entry: dict[str, Any], *, simulated: bool) -> dict[str, str]:
+    if "message" in entry:
+        footer = f"failed for good: {entry['outcome']}, {entry['attempts']} attempts"
+        text = entry["message"]
+    else:
+        mark = " simulated" if simulated else ""
+        footer = f"{entry['outcome']}, {dollars(picodollars(entry['usd']))}{mark}, {duration(entry['duration_s'])}"
+        text = entry["text"] or entry["refusal"] or ""
+    return {
+        "title": f"{entry['step']} {entry['row'][:8]}",
+        "prompt": entry["prompt"],
+        "text": text,
+        "footer": footer,
+    }
