@@ -42,4 +42,10 @@ def access_to(recipe: Recipe, name: str, environment: Mapping[str, str]) -> Prov
             mend=f"export it with the key for {table}, or add --local to try the recipe for nothing",
             key=section.api_key_env,
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ArgumentError(
+            "the key in it holds characters that no key has (a line break, or letters outside ASCII)",
+            mend="set it to the key alone, as the provider shows it",
+            key=section.api_key_env,
+        )
     return ProviderAccess(base_url=section.base_url or default_base_url(environment), api_key=key)

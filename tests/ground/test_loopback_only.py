@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 9), ("8.8.8.8", 53)])
-def test_a_connection_to_another_machine_is_refused_at_once(address: object, only_loopback: list[str]) -> None:
+def test_a_connection_to_another_machine_is_refused_at_once(address: tuple[str, int], only_loopback: list[str]) -> None:
     """The refusal comes from the guard, before anything leaves, and is remembered."""
     with socket.socket() as there, pytest.raises(ConnectionRefusedError, match="loopback only"):
         there.connect(address)

@@ -6,6 +6,7 @@ typed response machinery is skipped, and the deadline for an attempt is ours.
 
 import asyncio
 
+import aiohttp
 import httpx2
 import openai
 import orjson
@@ -17,6 +18,9 @@ from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, R
 
 CONNECT_TIMEOUT_S = 20.0
 NO_HINTS = LimitHints()
+
+# The SDK wraps what its transport names; what the transport does not name (a reply that is no HTTP) comes as it is.
+_BROKEN = (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError)
 
 
 class CompletionsClient:
@@ -49,7 +53,7 @@ class CompletionsClient:
             return _undelivered(FailureKind.TIMEOUT, f"no answer within {timeout_s:g} s", may_be_billed=True)
         except openai.APIStatusError as error:
             return self._refused(error.response)
-        except openai.APIConnectionError as error:
+        except _BROKEN as error:
             return self._broken(error)
         return self._delivered(response)
 
@@ -71,7 +75,7 @@ class CompletionsClient:
         )
         return Undelivered(failure=failure, hints=hints_of(headers))
 
-    def _broken(self, error: openai.APIConnectionError) -> Reply:
+    def _broken(self, error: Exception) -> Reply:
         cause = root_of(error)
         message = readable(f"{type(cause).__name__}: {cause}", self._secret)
         if nothing_was_sent(error):

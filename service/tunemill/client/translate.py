@@ -82,10 +82,10 @@ def hints_of(headers: Mapping[str, str]) -> LimitHints:
 
 
 def readable(text: str, secret: str) -> str:
-    """A foreign message on one line, cut, without the key."""
+    """A foreign message on one line, cut, without the key, and such that it can be written down (no lone surrogates)."""
     if secret:
         text = text.replace(secret, "[key]")
-    text = " ".join(text.split())
+    text = " ".join(text.encode(errors="replace").decode().split())
     return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 3] + "..."
 
 

@@ -1,0 +1,296 @@
+"""The client of the completion endpoints, on a real wire: the embedded server with its faults, and sockets that say
+exactly what a test wants them to say."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import orjson
+import pytest
+from tests.support.simulator import Simulator
+
+from tunemill.client.completions import CompletionsClient
+from tunemill.clock import SystemClock
+from tunemill.model import Delivered, Failure, FailureKind, Lane, Reply, Request, Undelivered
+
+KEY = "sk-test-0123456789abcdef"
+BODY = orjson.dumps({"model": "sim", "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 50})
+
+
+@contextlib.asynccontextmanager
+async def connected(base_url: str, *, key: str = KEY, connections: int = 4) -> AsyncIterator[CompletionsClient]:
+    client = CompletionsClient(base_url=base_url, api_key=key, connections=connections, clock=SystemClock())
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def request(body: bytes = BODY, path: str = "/chat/completions") -> Request:
+    return Request(
+        id="0" * 32,
+        row_id="1" * 32,
+        step="plot",
+        sample=0,
+        lane=Lane("", "sim"),
+        path=path,
+        body=body,
+        input_tokens_max=200,
+        output_tokens_max=50,
+    )
+
+
+def failure(reply: Reply) -> Failure:
+    """The failure, which tells nothing that is secret or not for people."""
+    assert isinstance(reply, Undelivered), reply
+    said = reply.failure.message
+    assert said
+    assert KEY not in said
+    assert "\n" not in said
+    assert len(said) <= 400
+    return reply.failure
+
+
+# -- the embedded server ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator("--api-key", KEY, "--models", "sim") as server:
+        yield server
+
+
+@pytest.fixture
+def server(simulator: Simulator) -> Iterator[Simulator]:
+    """The one simulator, without faults and with new books."""
+    simulator.control(faults={}, refusing=False)
+    simulator.reset_books()
+    yield simulator
+    simulator.control(faults={}, refusing=False)
+
+
+async def test_an_answer_comes_as_it_was_sent(server: Simulator) -> None:
+    """The raw body, valid JSON, with the provider's id."""
+    async with connected(server.base_url) as client:
+        reply = await client.send(request(), 30.0)
+    assert isinstance(reply, Delivered)
+    assert orjson.loads(reply.body)["choices"][0]["message"]["content"]
+    assert reply.provider_request_id is not None
+    assert server.books()["billed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "may_be_billed"),
+    [
+        ("rate_limit_retry_after", FailureKind.RATE_LIMITED, False),
+        ("rate_limit_bare", FailureKind.RATE_LIMITED, False),
+        ("html_error", FailureKind.GATEWAY_ERROR, True),
+        ("hang", FailureKind.TIMEOUT, True),
+        ("cut_before", FailureKind.DISCONNECTED, True),
+        ("cut_after", FailureKind.DISCONNECTED, True),
+        ("truncated_body", FailureKind.DISCONNECTED, True),
+    ],
+)
+async def test_every_fault_has_its_class_and_says_what_it_may_cost(
+    server: Simulator, fault: str, kind: FailureKind, may_be_billed: bool
+) -> None:
+    """What may have been billed without our seeing the answer is said to be so; nothing else is."""
+    server.control(faults={fault: 1})
+    async with connected(server.base_url) as client:
+        reply = await client.send(request(), 0.7 if fault == "hang" else 30.0)
+    failed = failure(reply)
+    assert (failed.kind, failed.may_be_billed) == (kind, may_be_billed)
+    assert may_be_billed or server.books()["billed"] == 0
+    assert (failed.retry_after_s is not None) == (fault == "rate_limit_retry_after")
+
+
+async def test_the_providers_own_errors_are_not_billed(server: Simulator) -> None:
+    """500, 502 and 503 with a JSON error are the provider's word that nothing was produced."""
+    server.control(faults={"server_error": 1})
+    async with connected(server.base_url) as client:
+        for number in range(6):
+            body = BODY.replace(b"something", b"something %d" % number)
+            failed = failure(await client.send(request(body), 30.0))
+            assert failed.kind in {FailureKind.SERVER_ERROR, FailureKind.OVERLOADED}
+            assert not failed.may_be_billed
+    assert server.books()["billed"] == 0
+
+
+@pytest.mark.parametrize("fault", ["empty_choices", "refusal", "length", "content_filter", "missing_usage"])
+async def test_a_paid_answer_is_delivered_whatever_is_in_it(server: Simulator, fault: str) -> None:
+    """An empty, refused or cut-off answer is a completion."""
+    server.control(faults={fault: 1})
+    async with connected(server.base_url) as client:
+        reply = await client.send(request(), 30.0)
+    assert isinstance(reply, Delivered)
+    assert server.books()["delivered"] == 1
+
+
+async def test_a_wrong_key_stops_and_is_not_repeated(server: Simulator) -> None:
+    """401, not billed; neither the wrong key nor the right one is in the message."""
+    wrong = "sk-wrong-fedcba9876543210"
+    async with connected(server.base_url, key=wrong) as client:
+        failed = failure(await client.send(request(), 30.0))
+    assert (failed.kind, failed.may_be_billed, failed.status) == (FailureKind.BAD_KEY, False, 401)
+    assert wrong not in failed.message
+
+
+async def test_an_unknown_model_stops(server: Simulator) -> None:
+    """404, not billed, with what the provider says of it."""
+    async with connected(server.base_url) as client:
+        failed = failure(await client.send(request(BODY.replace(b'"sim"', b'"gone"')), 30.0))
+    assert (failed.kind, failed.may_be_billed) == (FailureKind.MODEL_UNKNOWN, False)
+    assert "gone" in failed.message
+
+
+async def test_a_bad_request_is_this_requests_own(server: Simulator) -> None:
+    """400, not billed: it will never work."""
+    async with connected(server.base_url) as client:
+        failed = failure(await client.send(request(b'{"model":"sim","messages":"no list"}'), 30.0))
+    assert (failed.kind, failed.may_be_billed) == (FailureKind.BAD_REQUEST, False)
+
+
+async def test_the_deadline_is_ours(server: Simulator) -> None:
+    """A server that says nothing is left after our time, and what it may have done stays in doubt."""
+    server.control(latency_s=30.0)
+    try:
+        async with connected(server.base_url) as client:
+            failed = failure(await client.send(request(), 0.2))
+    finally:
+        server.control(latency_s=0.0)
+    assert (failed.kind, failed.may_be_billed) == (FailureKind.TIMEOUT, True)
+    assert "0.2 s" in failed.message
+
+
+# -- sockets that say what a test wants ------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def saying(reply: bytes, *, after: int = 1) -> AsyncIterator[str]:
+    """A server that reads `after` requests on a connection, sends these bytes as they are, and closes. Its base URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            for _ in range(after):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+                )
+                await reader.readexactly(int(length))
+            writer.write(reply)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+def http(status: str, body: bytes, *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 " + status.encode(), b"Content-Length: %d" % len(body), b"Connection: close", *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+ANSWER = b'{"id":"c","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
+
+
+async def test_nobody_there_is_not_billed() -> None:
+    """A refused connection: nothing was sent."""
+    async with connected("http://127.0.0.1:1/v1") as client:
+        failed = failure(await client.send(request(), 10.0))
+    assert (failed.kind, failed.may_be_billed) == (FailureKind.NOT_CONNECTED, False)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nx-long: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + ANSWER,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!",
+        b"this is no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000\r\n\r\n<html>",
+    ],
+    ids=[
+        "cut",
+        "long head",
+        "wrong head",
+        "half a head",
+        "half a body",
+        "half a chunk",
+        "no gzip",
+        "no HTTP",
+        "half an error",
+    ],
+)
+async def test_a_connection_that_breaks_after_sending_may_have_been_billed(reply: bytes) -> None:
+    """The server had the whole request: whatever then goes wrong on the wire, it may have done the work."""
+    async with saying(reply) as base_url, connected(base_url) as client:
+        failed = failure(await client.send(request(), 10.0))
+    assert failed.may_be_billed
+    assert failed.kind in {FailureKind.DISCONNECTED, FailureKind.GATEWAY_ERROR}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>welcome</html>", b"[]", b'"text"', b"null", b'{"choices":[', b'{"error":{"message":"no"}}', b"\xff"],
+)
+async def test_a_success_without_a_completion_is_a_bad_reply(body: bytes) -> None:
+    """Status 200 with something else in it may have been billed, and is not kept as an answer."""
+    async with saying(http("200 OK", body)) as base_url, connected(base_url) as client:
+        failed = failure(await client.send(request(), 10.0))
+    assert (failed.kind, failed.may_be_billed) == (FailureKind.BAD_REPLY, True)
+
+
+async def test_an_odd_answer_is_kept_as_it_is() -> None:
+    """Any JSON object that is not an error is an answer: what is wrong with it is for the cleaning rules."""
+    for body in (b"{}", b'{"choices":null}', ANSWER, b'{\n  "choices": []\n}'):
+        async with saying(http("200 OK", body)) as base_url, connected(base_url) as client:
+            reply = await client.send(request(), 10.0)
+        assert isinstance(reply, Delivered)
+        assert reply.body == body
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """The key is not carried to where somebody else points."""
+    moved = http("302 Found", b"", b"Location: http://127.0.0.1:1/elsewhere")
+    async with saying(moved) as base_url, connected(base_url) as client:
+        failed = failure(await client.send(request(), 10.0))
+    assert (failed.kind, failed.status) == (FailureKind.MODEL_UNKNOWN, 302)
+
+
+async def test_an_error_that_repeats_the_key_is_told_without_it() -> None:
+    """A provider that quotes the key does not get it into our journal."""
+    body = orjson.dumps({"error": {"message": f"Incorrect API key provided: {KEY}.", "code": "invalid_api_key"}})
+    async with saying(http("401 Unauthorized", body)) as base_url, connected(base_url) as client:
+        failed = failure(await client.send(request(), 10.0))
+    assert failed.kind is FailureKind.BAD_KEY
+    assert "[key]" in failed.message
+
+
+async def test_headers_that_are_no_text_do_no_harm() -> None:
+    """Bytes above 127 in headers still give an id that can be written down, and limits that are not known."""
+    odd = http("200 OK", ANSWER, b"x-request-id: req-\xff\xfe", b"x-ratelimit-limit-requests: \xff")
+    async with saying(odd) as base_url, connected(base_url) as client:
+        reply = await client.send(request(), 10.0)
+    assert isinstance(reply, Delivered)
+    orjson.dumps(reply.provider_request_id)
+    assert reply.hints.requests_per_minute is None
+
+
+async def test_being_cancelled_is_not_swallowed(server: Simulator) -> None:
+    """Cancelling a send cancels it: no value is made of that."""
+    server.control(latency_s=30.0)
+    try:
+        async with connected(server.base_url) as client:
+            task = asyncio.create_task(client.send(request(), 60.0))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    finally:
+        server.control(latency_s=0.0)
