@@ -71,7 +71,7 @@ TABLE: list[tuple[int, bytes, FailureKind]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), TABLE)
 def test_every_refusal_has_one_class(status: int, body: bytes, kind: FailureKind) -> None:
-    """Status, then the error's code or type, decide; only a page that is not the provider's own may have been billed."""
+    """Status, then the error's code or type, decide; only a page that is somebody else's may have been billed."""
     failure = failure_of(status, {}, body, wall=WALL, secret=SECRET)
     assert failure.kind is kind
     assert failure.status == status

@@ -82,7 +82,7 @@ def hints_of(headers: Mapping[str, str]) -> LimitHints:
 
 
 def readable(text: str, secret: str) -> str:
-    """A foreign message on one line, cut, without the key, and such that it can be written down (no lone surrogates)."""
+    """A foreign message on one line, cut, without the key, and without lone surrogates, which cannot be written."""
     if secret:
         text = text.replace(secret, "[key]")
     text = " ".join(text.encode(errors="replace").decode().split())
