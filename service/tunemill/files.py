@@ -10,12 +10,15 @@ import hashlib
 import os
 import resource
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from tunemill.errors import RunFolderBusy, RunFolderUnwritable
 
+_LOCK_PATIENCE_S = 0.2
+_LOCK_POLL_S = 0.01
 _UNWRITABLE = frozenset(
     getattr(errno, name)
     for name in ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENOENT", "ESTALE", "ENOTDIR", "EFBIG"]
@@ -91,22 +94,41 @@ class Lock:
         with translating_write_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._take()
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self) -> None:
+        if not _locked_within(self._descriptor, _LOCK_PATIENCE_S):
             holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
             raise RunFolderBusy(
-                f"{path.parent}: in use by another tunemill (process {holder or 'unknown'}); wait for it, "
+                f"{self.path.parent}: in use by another tunemill (process {holder or 'unknown'}); wait for it, "
                 "or stop it with Ctrl-C or SIGTERM"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            )
+        with translating_write_errors(self.path):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let others write; harmless when done twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _locked_within(descriptor: int, seconds: float) -> bool:
+    """Whether the lock was had. Whoever asks `is_locked` holds it for an instant, which must not look like a writer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return True
 
 
 def is_locked(path: Path) -> bool:
