@@ -164,14 +164,15 @@ def test_whoever_asks_keeps_no_writer_out(tmp_path: Path) -> None:
     path.touch()
     code = (
         "import sys, threading; from pathlib import Path; from tunemill.files import is_locked\n"
-        "print('asking'); over = threading.Event()\n"
-        "threading.Thread(target=lambda: (sys.stdin.read(), over.set())).start()\n"
+        "over = threading.Event(); threading.Thread(target=lambda: (sys.stdin.read(), over.set())).start()\n"
+        "for _ in range(1000): is_locked(Path(sys.argv[1]))\n"
+        "print('asking')\n"
         "while not over.is_set(): is_locked(Path(sys.argv[1]))"
     )
     with child(code, str(path)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "asking\n"
-        for _ in range(300):
+        for _ in range(2000):
             Lock(path).release()
         process.communicate()
 
