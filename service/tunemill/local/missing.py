@@ -2,4 +2,4 @@
 
 
 class BackendMissing(Exception):
-    """A backend's library or model is not there. The message says what to install."""
+    """A library or a model that was asked for is not there. The message says what to install."""

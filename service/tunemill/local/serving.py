@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import resource
@@ -18,6 +19,7 @@ import uvicorn
 from tunemill.local.application import Application
 from tunemill.local.backend import Backend
 from tunemill.local.controls import Controls
+from tunemill.local.missing import BackendMissing
 from tunemill.local.options import ServerOptions
 from tunemill.local.wire import TransportProtocol
 
@@ -30,9 +32,11 @@ _EXIT_GRACE_S = 5.0
 def serve(options: ServerOptions) -> None:
     """Serve until SIGTERM, SIGINT or, where asked for, the end of standard input. Requests in flight are then cut.
 
-    Prints one line of JSON on stdout when connections are accepted. Raises `BackendMissing` where the llama backend
-    or its model is not installed, and OSError where the address cannot be had.
+    Prints one line of JSON on stdout when connections are accepted. Raises `BackendMissing` where a library
+    or a model is not installed, and OSError where the address cannot be had.
     """
+    if importlib.util.find_spec("python_multipart") is None:
+        raise BackendMissing("the server needs python-multipart; install it with: pip install 'tunemill[local]'")
     raise_file_limit()
     with contextlib.closing(_listen(options)) as listening:
         asyncio.run(_serve(options, listening))
