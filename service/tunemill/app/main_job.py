@@ -200,6 +200,7 @@ class _MainJob:
     async def _all_stages(self) -> tuple[RunState, str]:
         self._become(RunState.RUNNING, "started")
         state, reason = await self._generate()
+        await self._run.writer.flush()  # what follows reads the journal's file
         until = self._until()
         if until >= Until.BUILD and state not in {RunState.INTERRUPTED, RunState.REFUSED}:
             await self._build()

@@ -61,6 +61,7 @@ class JournalWriter:
         self._emit = emit
         self._segment_bytes_max = segment_bytes_max
         self._batches: list[_Batch] = []
+        self._writing: _Batch | None = None
         self._wake = asyncio.Event()
         self._closing = False
         self._error: RunFolderUnwritable | None = None
@@ -79,6 +80,14 @@ class JournalWriter:
             raise batch.error
         return location
 
+    async def flush(self) -> None:
+        """Return when everything queued so far is durable, and can be read. Raises RunFolderUnwritable."""
+        batch = self._batches[-1] if self._batches else self._writing
+        if batch is not None:
+            await batch.done.wait()
+            if batch.error is not None:
+                raise batch.error
+
     def close(self) -> None:
         """Let `run` return once everything queued is durable."""
         self._closing = True
@@ -92,7 +101,8 @@ class JournalWriter:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._batches and self._error is None:
-                    await self._write(self._batches.pop(0))
+                    self._writing = self._batches.pop(0)
+                    await self._write(self._writing)
         finally:
             if self._error is None:
                 self._error = RunFolderUnwritable(f"{self._folder}: the journal was closed before the line was written")
