@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from tunemill.errors import RunFolderUnwritable
 from tunemill.journal.segments import Location
@@ -67,6 +68,7 @@ class Index:
 
     def __init__(self, path: Path | None) -> None:
         """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place."""
+        self._path = path
         if path is not None:
             path.unlink(missing_ok=True)  # a process that was killed between creating and unlinking left it
         try:
@@ -76,11 +78,10 @@ class Index:
                 f"PRAGMA cache_size=-{CACHE_KIB}; BEGIN; {_SCHEMA}"
             )
         except sqlite3.Error as error:
-            raise RunFolderUnwritable(f"{path}: the index cannot be written ({error})") from error
+            raise _unwritable(path, error) from error
         if path is not None:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-        self._execute = self._db.execute
 
     def close(self) -> None:
         """Forget everything."""
@@ -88,11 +89,11 @@ class Index:
 
     def request(self, request_id: str) -> KnownRequest | None:
         """What is known of a request."""
-        return _known(self._execute(_REQUEST_BY_ID, (key_of(request_id),)).fetchone())
+        return _known(self._one(_REQUEST_BY_ID, (key_of(request_id),)))
 
     def put_sent(self, sent: Iterable[tuple[str, int, Location]]) -> None:
         """Record sendings (request, attempt, location): the first location stays, attempts never shrink."""
-        self._db.executemany(
+        self._write(
             "INSERT INTO request VALUES (?,0,?,0,0,?,?) ON CONFLICT(id) DO UPDATE SET "
             "state=0, attempts=max(attempts, excluded.attempts), "
             "sent_place=iif(sent_length, sent_place, excluded.sent_place), "
@@ -102,7 +103,7 @@ class Index:
 
     def put_outcomes(self, outcomes: Iterable[tuple[str, RequestState, Location]]) -> None:
         """Record outcomes (request, state, location): the last one wins."""
-        self._db.executemany(
+        self._write(
             "INSERT INTO request VALUES (?,?,0,?,?,0,0) ON CONFLICT(id) DO UPDATE SET "
             "state=excluded.state, place=excluded.place, length=excluded.length",
             ((key_of(request), int(state), _pack(at), at.length) for request, state, at in outcomes),
@@ -114,46 +115,46 @@ class Index:
 
     def is_at(self, position: int, row_id: str) -> bool:
         """Whether this row is the one at this position."""
-        found = self._execute("SELECT 1 FROM position WHERE k=? AND row=?", (position, key_of(row_id))).fetchone()
+        found = self._one("SELECT 1 FROM position WHERE k=? AND row=?", (position, key_of(row_id)))
         return found is not None
 
     def row_at(self, position: int) -> tuple[int, KnownRow] | None:
         """The key of the row at a position of the source, and what is known of it."""
-        found = self._execute("SELECT row FROM position WHERE k=?", (position,)).fetchone()
+        found = self._one("SELECT row FROM position WHERE k=?", (position,))
         known = None if found is None else self._row(found[0])
         return None if known is None else (found[0], known)
 
     def put_rows(self, rows: Iterable[tuple[int, str, Location]]) -> None:
         """Record rows (position, row, location of the line). A line of length 0 only moves the row."""
         listed = [(position, key_of(row), at) for position, row, at in rows]
-        self._db.executemany(
+        self._write(
             "INSERT INTO row VALUES (?,?,?,?) ON CONFLICT(id) DO UPDATE SET position=excluded.position,"
             "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)",
             ((row, _pack(at), at.length, position) for position, row, at in listed),
         )
-        self._db.executemany("INSERT OR REPLACE INTO position VALUES (?,?)", ((k, row) for k, row, _ in listed))
+        self._write("INSERT OR REPLACE INTO position VALUES (?,?)", ((k, row) for k, row, _ in listed))
 
     def end_positions(self, count: int) -> None:
         """The source has only so many rows now."""
-        self._execute("DELETE FROM position WHERE k>=?", (count,))
+        self._write("DELETE FROM position WHERE k>=?", [(count,)])
 
     def positions(self) -> int:
         """One more than the last known position."""
-        found = self._execute("SELECT max(k) FROM position").fetchone()
+        found = self._one("SELECT max(k) FROM position")
         return 0 if found[0] is None else int(found[0]) + 1
 
     def slot(self, row_id: str, step: str, sample: int) -> int | None:
         """The key of the request that serves a slot; compare with `key_of`."""
-        found = self._execute("SELECT request FROM slot WHERE id=?", (_slot_key(row_id, step, sample),)).fetchone()
+        found = self._one("SELECT request FROM slot WHERE id=?", (_slot_key(row_id, step, sample),))
         return None if found is None else int(found[0])
 
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
-        return _known(self._execute(_REQUEST_BY_SLOT, (_slot_key(row_id, step, sample),)).fetchone())
+        return _known(self._one(_REQUEST_BY_SLOT, (_slot_key(row_id, step, sample),)))
 
     def put_slots(self, slots: Iterable[tuple[str, str, int, str]]) -> None:
         """Record (row, step, sample, request); the last one wins."""
-        self._db.executemany(
+        self._write(
             "INSERT OR REPLACE INTO slot VALUES (?,?,?)",
             ((_slot_key(row, step, sample), key_of(request), key_of(row)) for row, step, sample, request in slots),
         )
@@ -164,10 +165,22 @@ class Index:
             "SELECT count(*) FROM slot s JOIN request r ON r.id=s.request JOIN row w ON w.id=s.row "
             "JOIN position p ON p.k=w.position AND p.row=w.id WHERE r.state=?"
         )
-        return int(self._execute(query, (int(state),)).fetchone()[0])
+        return int(self._one(query, (int(state),))[0])
+
+    def _one(self, query: str, values: tuple[object, ...] = ()) -> Any:
+        try:
+            return self._db.execute(query, values).fetchone()
+        except sqlite3.OperationalError as error:  # reading may have to make room in the cache by writing
+            raise _unwritable(self._path, error) from error
+
+    def _write(self, statement: str, values: Iterable[tuple[object, ...]]) -> None:
+        try:
+            self._db.executemany(statement, values)
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
 
     def _row(self, key: int) -> KnownRow | None:
-        found = self._execute("SELECT place, length, position FROM row WHERE id=?", (key,)).fetchone()
+        found = self._one("SELECT place, length, position FROM row WHERE id=?", (key,))
         return None if found is None else KnownRow(_unpack(found[0], found[1]), found[2])
 
 
@@ -176,6 +189,11 @@ _REQUEST_BY_SLOT = (
     "SELECT r.state, r.attempts, r.place, r.length, r.sent_place, r.sent_length "
     "FROM slot s JOIN request r ON r.id=s.request WHERE s.id=?"
 )
+
+
+def _unwritable(path: Path | None, error: sqlite3.Error) -> RunFolderUnwritable:
+    where = "the system's temporary folder" if path is None else str(path.parent)
+    return RunFolderUnwritable(f"{where}: the journal's index cannot be written ({error}); make room, then run again")
 
 
 def _known(found: tuple[int, int, int, int, int, int] | None) -> KnownRequest | None:

@@ -46,15 +46,19 @@ class Journal:
 
     def __init__(self, folder: Path, *, index_path: Path | None) -> None:
         """Replay what is in `folder` (which may not exist yet). Raises RunFolderError for damage."""
+        segments = segments_of(folder)
         self.folder = folder
         self.totals = Totals()
         self.index = Index(index_path)
         self.reader = LineReader(folder)
-        segments = segments_of(folder)
         # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
         self.end = Location(max(segments, default=1), 0, 0)
-        for batch in _batches(scan(folder, segments)):
-            self._take(batch)
+        try:
+            for batch in _batches(scan(folder, segments)):
+                self._take(batch)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close files and forget the index."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tunemill.errors import RunFolderError
 from tunemill.journal.lines import DamagedLine, decode_whole
@@ -57,12 +57,28 @@ def _scan_segment(path: Path, segment: int, *, is_last: bool) -> Iterator[tuple[
     with path.open("rb", buffering=1024 * 1024) as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n") or b"\0" in line:
-                # Only a file's end has no line break. More may follow by now: another process may be writing it.
-                if is_last and (not line.endswith(b"\n") or not handle.read(1)):
+                if is_last and _is_torn(line, handle):
                     return
                 raise damage(path, number, "it is cut off")
             yield Location(segment, offset, len(line)), line
             offset += len(line)
+
+
+def _is_torn(line: bytes, handle: IO[bytes]) -> bool:
+    """Whether this is what a crash leaves at the end of a file: the beginning of a line, or zeros up to the end."""
+    if line.endswith(b"\n"):
+        return not line.partition(b"\0")[2].strip(b"\0\n") and not handle.read(1)
+    # Only a file's end has no line break (more may follow by now: another process may be writing it). A line that is
+    # whole but for its last byte was not torn: that byte was changed.
+    return line.endswith(b"\0") or not _checks(line[:-1] + b"\n")
+
+
+def _checks(line: bytes) -> bool:
+    try:
+        decode_whole(line)
+    except DamagedLine:
+        return False
+    return True
 
 
 def damage(path: Path, line: int, what: str) -> RunFolderError:
