@@ -67,6 +67,14 @@ async def test_errors_are_the_clients_own_classes(server: Simulator, client: ope
     assert server.books()["billed"] >= 0
 
 
+async def test_a_simulated_tunes_name_is_answered_by_any_server(client: openai.AsyncOpenAI) -> None:
+    """Whoever chats with a simulated tuned model tomorrow does so with another server."""
+    answer = await client.chat.completions.create(
+        model="ft:gpt-4o-mini:simulated:plots:abc", messages=[{"role": "user", "content": "x"}]
+    )
+    assert answer.choices[0].message.content
+
+
 async def test_models(client: openai.AsyncOpenAI) -> None:
     """The list has the models that can be tuned."""
     listed = [model.id async for model in client.models.list()]

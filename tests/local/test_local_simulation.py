@@ -151,6 +151,9 @@ def test_faults_of_the_answer_leave_what_they_say() -> None:
     answer = compose(chat_call(), chances.of_body(b"x"), 200, 0)
     assert afflict(answer, Fault.EMPTY_CHOICES).output_tokens == 0
     assert afflict(answer, Fault.REFUSAL).choices[0].refusal
+    assert (
+        1 <= afflict(compose(chat_call(max_tokens=2), chances.of_body(b"x"), 200, 0), Fault.REFUSAL).output_tokens <= 2
+    )
     assert afflict(answer, Fault.LENGTH).choices[0].finish_reason == "length"
     assert answer.choices[0].text.startswith(afflict(answer, Fault.LENGTH).choices[0].text)
     assert afflict(answer, Fault.CONTENT_FILTER).choices[0].text == ""

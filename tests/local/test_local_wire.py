@@ -169,6 +169,21 @@ def test_a_pause_holds_requests_until_it_ends(server: Simulator) -> None:
     assert books["failed_by_kind"] == {"paused": 1}
 
 
+def test_a_pause_holds_the_rest_of_the_api_too(server: Simulator) -> None:
+    """And serves it afterwards, body and all."""
+    server.control(paused=True)
+    body = {"model": "gpt-4o-mini", "training_file": "file-none"}
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(raw_request(body, "/v1/fine_tuning/jobs"))
+        connection.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(30)
+        server.control(paused=False)
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 400")
+
+
 def test_a_client_that_leaves_pays_and_gets_nothing(server: Simulator) -> None:
     """The hosted service bills what it produced, whoever is still there."""
     server.control(latency_s=0.2)

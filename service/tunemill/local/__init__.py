@@ -7,7 +7,7 @@ an independent witness. Nothing heavy is imported before `serve` is called.
 import sys
 from collections.abc import Sequence
 
-from tunemill.local.arguments import parse_arguments
+from tunemill.local.arguments import PROGRAM, parse_arguments
 from tunemill.local.missing import BackendMissing
 from tunemill.local.options import JobPace, LlamaOptions, ServerOptions
 
@@ -21,9 +21,9 @@ def serve(options: ServerOptions) -> None:
     run(options)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], *, program: str = PROGRAM) -> int:
     """The command line. Returns the exit status: 0 after a signal, 2 where something is missing, or the port taken."""
-    options = parse_arguments(argv)
+    options = parse_arguments(argv, program=program)
     try:
         serve(options)
     except BackendMissing as problem:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tunemill.local.calls import Call, Endpoint, tokens_in
+from tunemill.local.calls import CHARACTERS_PER_TOKEN, Call, Endpoint, tokens_in
 from tunemill.local.faults import Fault
 
 FINGERPRINT_SIMULATOR = "fp_tunemill_simulator"
@@ -52,7 +52,9 @@ def afflict(answer: Answer, fault: Fault | None) -> Answer:
 
 
 def _refused(choice: Choice) -> Choice:
-    return Choice(text="", finish_reason="stop", tokens=tokens_in(len(_REFUSAL)), refusal=_REFUSAL)
+    # Never longer than the answer it replaces, so that max_tokens holds for what is billed.
+    said = _REFUSAL[: choice.tokens * CHARACTERS_PER_TOKEN]
+    return Choice(text="", finish_reason="stop", tokens=tokens_in(len(said)), refusal=said)
 
 
 def _cut_off(choice: Choice) -> Choice:

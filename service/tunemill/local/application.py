@@ -86,8 +86,11 @@ class Application:
             await response(turned_away)(wire.scope, receive, send)
         elif not self.controls.settings.paused:
             await self._rest(wire.scope, receive, send)
-        elif await wire.body() is not None and await passed_pause(self.controls, wire):
-            await response(refusing())(wire.scope, receive, send)
+        else:
+            # Only once the body is read can it be seen that the client leaves.
+            body = await wire.body()
+            if body is not None and await passed_pause(self.controls, wire):
+                await self._rest(wire.scope, wire.replay(body), send)
 
     def _turned_away(self, wire: Wire) -> Reply | None:
         if not self.completions.authorized(wire.scope["headers"]):

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from tunemill.local.faults import Fault, FaultRates
 from tunemill.local.options import JobPace, LlamaOptions, ServerOptions, SideEffect
 
+PROGRAM = "python -m tunemill.local"
 _DESCRIPTION = (
     "An OpenAI-compatible server on this machine: a simulator that invents texts, limits and failures, or llama, which "
     "runs a small model. Files and fine-tuning are simulated in both. It keeps books of its own: GET /books. Change "
@@ -18,9 +19,9 @@ _DESCRIPTION = (
 _Value = TypeVar("_Value")
 
 
-def parse_arguments(argv: Sequence[str]) -> ServerOptions:
-    """The options in `argv`. A wrong one ends the process with status 2 and one message on stderr."""
-    parser = _parser()
+def parse_arguments(argv: Sequence[str], *, program: str = PROGRAM) -> ServerOptions:
+    """The options in `argv`; `program` is what the usage message calls it. A wrong one ends the process with status 2 and one message on stderr."""
+    parser = _parser(program)
     parsed = parser.parse_args(argv)
     try:
         faults = FaultRates.parse(parsed.fault)
@@ -62,8 +63,8 @@ def _job_pace(parsed: argparse.Namespace) -> JobPace:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tunemill.local", description=_DESCRIPTION, allow_abbrev=False)
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(program, description=_DESCRIPTION, allow_abbrev=False)
     _add_serving(parser)
     _add_answers(parser)
     _add_limits(parser)

@@ -12,6 +12,7 @@ LISTED_MODELS = (
 )  # fmt: skip
 _LISTED_CREATED = 1_721_172_741
 _TUNED_PREFIX = "ft:"
+_TUNED_HERE = ":simulated:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,14 @@ class Models:
         self._any = not only
 
     def answers(self, name: str) -> bool:
-        """Whether a completion by this model is answered. A tuned model exists only once it was tuned here."""
-        return name in self._models or (self._any and not name.startswith(_TUNED_PREFIX))
+        """Whether a completion by this model is answered.
+
+        A tuned model must have been tuned here, or bear a simulated one's name: whoever chats with it tomorrow does so
+        with another server than the one that "tuned" it.
+        """
+        if name in self._models:
+            return True
+        return self._any and (not name.startswith(_TUNED_PREFIX) or _TUNED_HERE in name)
 
     def add_tuned(self, name: str, created: int) -> None:
         """A fine-tuning job has ended with this model."""

@@ -27,6 +27,7 @@ BACKLOG = 16_384  # connections that wait to be accepted; the system may allow f
 KEEP_ALIVE_S = 600  # long, so that it is never the server that drops an idle connection under a request
 HEADERS_BYTES_MAX = 64 * 1024
 _EXIT_GRACE_S = 5.0
+_STDIN = 0  # by number: Python has no sys.stdin where the parent closed it
 
 
 def serve(options: ServerOptions) -> None:
@@ -153,7 +154,7 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, server: _Server) -> None:
 
     def watch() -> None:
         with contextlib.suppress(OSError, ValueError):
-            while os.read(sys.stdin.fileno(), 4096):
+            while os.read(_STDIN, 4096):
                 pass
         with contextlib.suppress(RuntimeError):  # the loop has already ended
             loop.call_soon_threadsafe(server.stop)
