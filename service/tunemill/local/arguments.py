@@ -20,7 +20,10 @@ _Value = TypeVar("_Value")
 
 
 def parse_arguments(argv: Sequence[str], *, program: str = PROGRAM) -> ServerOptions:
-    """The options in `argv`; `program` is what the usage message calls it. A wrong one ends the process with status 2 and one message on stderr."""
+    """The options in `argv`; `program` is what the usage message calls it.
+
+    A wrong one ends the process with status 2 and one message on stderr.
+    """
     parser = _parser(program)
     parsed = parser.parse_args(argv)
     try:
