@@ -1,10 +1,11 @@
 """Sends one completion request and says what came of it, as a value. It never raises for what a provider may do.
 
-`AsyncOpenAI` over its aiohttp transport keeps authentication, base URL and error mapping; its own retries are off, its
-typed response machinery is skipped, and the deadline for an attempt is ours.
+`AsyncOpenAI` over its aiohttp transport keeps authentication and address; its own retries are off, its machinery for
+each call is used once and then repeated, and the deadline for an attempt is ours.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 import aiohttp
 import httpx2
@@ -12,6 +13,7 @@ import openai
 import orjson
 
 from tunemill.client.connection import nothing_was_sent, root_of
+from tunemill.client.repeated import RepeatedPost
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
 from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, Request, Undelivered
@@ -26,39 +28,36 @@ _BROKEN = (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSE
 class CompletionsClient:
     """One provider's completion endpoints, with a connection pool as large as the concurrency."""
 
-    __slots__ = ("_clock", "_sdk", "_secret")
+    __slots__ = ("_clock", "_post", "_secret")
 
     def __init__(self, *, base_url: str, api_key: str, connections: int, clock: Clock) -> None:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60)
         self._clock = clock
         self._secret = api_key
-        self._sdk = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key,
-            max_retries=0,
-            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            http_client=openai.DefaultAioHttpClient(limits=limits, follow_redirects=False),
+        self._post = RepeatedPost(
+            base_url=base_url, api_key=api_key, limits=limits, connect_s=CONNECT_TIMEOUT_S, clock=clock
         )
 
     async def aclose(self) -> None:
         """Close the pool."""
-        await self._sdk.close()
+        await self._post.aclose()
 
     async def send(self, request: Request, timeout_s: float) -> Reply:
         """One attempt, at most `timeout_s` seconds long."""
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._sdk.post(request.path, content=request.body, cast_to=httpx2.Response)
+                response = await self._post.post(request.path, request.lane.model, request.body)
         except TimeoutError:
             return _undelivered(FailureKind.TIMEOUT, f"no answer within {timeout_s:g} s", may_be_billed=True)
-        except openai.APIStatusError as error:
-            return self._refused(error.response)
         except _BROKEN as error:
             return self._broken(error)
-        return self._delivered(response)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+        if not 200 <= response.status_code < 300:
+            return self._refused(response, headers)
+        return self._delivered(response, headers)
 
-    def _delivered(self, response: httpx2.Response) -> Reply:
-        body, hints = response.content, hints_of(response.headers)
+    def _delivered(self, response: httpx2.Response, headers: Mapping[str, str]) -> Reply:
+        body, hints = response.content, hints_of(headers)
         try:
             raw = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -66,10 +65,9 @@ class CompletionsClient:
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
             message = readable(f"HTTP {response.status_code} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
-        return Delivered(body=body, hints=hints, provider_request_id=response.headers.get("x-request-id"))
+        return Delivered(body=body, hints=hints, provider_request_id=headers.get("x-request-id"))
 
-    def _refused(self, response: httpx2.Response) -> Reply:
-        headers = response.headers
+    def _refused(self, response: httpx2.Response, headers: Mapping[str, str]) -> Reply:
         failure = failure_of(
             response.status_code, headers, response.content, wall=self._clock.wall(), secret=self._secret
         )
