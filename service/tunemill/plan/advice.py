@@ -120,4 +120,6 @@ def _names(text: str | None) -> frozenset[str]:
 
 
 def _dollars(amount: Picodollars) -> str:
-    return f"${usd(amount):,.2f}"
+    """Two digits of cents, and of what is smaller."""
+    dollars = usd(amount)
+    return f"${dollars:,.2f}" if dollars >= 0.1 or not amount else f"${dollars:.2g}"
