@@ -6,7 +6,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Warnings of pip (its configuration, its own version) are none of what is being done here; errors are shown.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 PINNED := --require-hashes --only-binary :all:
 
 # The first Python on the path that is new enough; running it is the only way to know that it works.
@@ -61,7 +62,7 @@ COMPILE := pip compile --quiet --generate-hashes --universal --python-version 3.
 pin:
 	@$(FIND_PYTHON); set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; \
 	echo "Fetching uv"; "$$python" -m venv "$$place"; \
-	"$$place/bin/python" -m pip --quiet --disable-pip-version-check --no-input install uv; \
+	"$$place/bin/python" -m pip -qq --disable-pip-version-check --no-input install uv; \
 	uv() { echo "Writing $$1"; "$$place/bin/uv" $(COMPILE) --output-file "$$@" >"$$place/out"; }; \
 	uv requirements/run.txt pyproject.toml --extra local; \
 	uv requirements/dev.txt pyproject.toml --extra local --extra dev; \
