@@ -314,7 +314,7 @@ CASES = [
         "max_tokens 0",
         changed("max_tokens = 100", "max_tokens = 0"),
         "FOLDER/recipe.toml: steps[0].params.max_tokens = 0: is no number of tokens; "
-        "write a whole number that is at least 1",
+        "write a whole number from 1 to 10,000,000",
     ),
     Case(
         "no max_tokens",

@@ -11,7 +11,23 @@ from tunemill.errors import RecipeError
 from tunemill.model import Json, Row
 from tunemill.templates import TEXT_CHARS_MAX, Template, Unrenderable, entropy, values_for
 
-NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=5)
+WORDS_OF_JINJA = {
+    "and",
+    "else",
+    "false",
+    "if",
+    "in",
+    "is",
+    "none",
+    "not",
+    "or",
+    "true",
+    "self",
+    "loop",
+    "dict",
+    "range",
+}
+NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=5).filter(lambda name: name not in WORDS_OF_JINJA)
 
 
 def render(text: str, **values: Json) -> str | Unrenderable:

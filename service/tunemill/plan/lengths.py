@@ -20,6 +20,7 @@ ROWS_LOOKED_AT_MAX = 2000
 PROMPTS_SHOWN = 3
 OUTPUT_SHARE = 0.5  # of max_tokens, where no answer has been seen
 OUTPUT_TOKENS_UNBOUNDED = 500  # where nothing bounds the answer
+FILLER_BYTES_TOTAL = 200 * 2**20  # where answers may be very long, fewer rows are looked at
 _FILLER = "word "
 
 
@@ -73,6 +74,12 @@ def lengths_of(
         unsendable=tuple(unsendable),
         fillers=texts.expected,
     )
+
+
+def rows_to_look_at(recipe: Recipe) -> int:
+    """How many rows tell enough, so that a plan takes seconds also where answers may be very long."""
+    longest = max((output_tokens_max(step.params) or OUTPUT_TOKENS_UNBOUNDED for step in recipe.steps), default=1)
+    return max(min(ROWS_LOOKED_AT_MAX, FILLER_BYTES_TOTAL // (longest * BYTES_PER_TOKEN)), PROMPTS_SHOWN)
 
 
 def output_tokens_expected(step: StepSection) -> float:

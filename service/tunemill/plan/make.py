@@ -8,7 +8,7 @@ from tunemill.errors import RecipeError
 from tunemill.model import Lane, Picodollars, Row, Usage, picodollars
 from tunemill.plan.advice import assumptions_of, warnings_of
 from tunemill.plan.chain import Chain
-from tunemill.plan.lengths import ROWS_LOOKED_AT_MAX, Lengths, StepLengths, lengths_of
+from tunemill.plan.lengths import Lengths, StepLengths, lengths_of, rows_to_look_at
 from tunemill.plan.pace import lanes_of, seconds_of
 from tunemill.plan.prices import base_urls_of, price_in, prices_of_steps
 from tunemill.plan.training import training_of
@@ -51,7 +51,7 @@ def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Pla
     Raises RecipeError (an unknown price under a budget, a name that no row has, no row that fits) or SourceError.
     """
     recipe = loaded.recipe
-    source = open_source(recipe.source, loaded.folder)
+    source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
     check_templates_against(loaded, source.fields)
     budget = _budget_in_force(loaded, options)
     urls = options.base_urls or base_urls_of(recipe)
@@ -100,8 +100,8 @@ def _check_some_fit(lengths: Lengths, loaded: LoadedRecipe) -> None:
 def _some_rows(source: Source, rows: int, options: PlanOptions, recipe: Recipe) -> Iterator[Row]:
     """The rows to look at: the first ones of a pilot, and otherwise some that are spread over the source."""
     if options.limit is not None:
-        return islice(source.rows(), min(rows, ROWS_LOOKED_AT_MAX))
-    return source.some(ROWS_LOOKED_AT_MAX, recipe.source.seed)
+        return islice(source.rows(), min(rows, rows_to_look_at(recipe)))
+    return source.some(rows_to_look_at(recipe), recipe.source.seed)
 
 
 def _steps(

@@ -1,5 +1,6 @@
 """How a recipe's faults read: pydantic's findings as errors with key, value and mend, and several as one error."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -78,8 +79,13 @@ def key_at(at: Sequence[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) or part == "..." else f'"{part}"')
+            text += ("." if text else "") + _written(part)
     return text
+
+
+def _written(key: str) -> str:
+    """A key as TOML needs it: bare where it may be, and otherwise quoted, with what cannot be seen escaped."""
+    return key if _BARE_KEY.fullmatch(key) or key == "..." else json.dumps(key, ensure_ascii=not key.isprintable())
 
 
 def faults_of_validation(error: ValidationError, document: Mapping[str, Any], path: Path) -> list[RecipeError]:

@@ -23,6 +23,7 @@ from tunemill.recipe.sections import (
 )
 from tunemill.templates import BUILT_IN_NAMES
 
+TOKENS_MAX = 10_000_000  # more than any model writes
 RESERVED_RULE_NAMES = frozenset(
     {"empty", "finish_reason", "refusal", "content_filter", "too_short", "too_long", "duplicate", "upstream"}
 )
@@ -162,8 +163,8 @@ def _step(step: StepSection, key: str, recipe: Recipe, fault: Fault) -> Iterator
             yield fault(problem, mend=mend, key=f"{key}.params.{name}", value=step.params[name])
     for name in ("max_tokens", "max_completion_tokens"):
         value = step.params.get(name, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            mend = "write a whole number that is at least 1"
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= TOKENS_MAX:
+            mend = f"write a whole number from 1 to {TOKENS_MAX:,}"
             yield fault("is no number of tokens", mend=mend, key=f"{key}.params.{name}", value=value)
 
 

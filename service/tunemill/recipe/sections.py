@@ -82,36 +82,36 @@ class StepSection(Section):
 class ModelLimits(Section):
     """`[limits.models.NAME]`: what overrides `[limits]` for one model."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
-    concurrency: int | None = Field(default=None, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0, le=1e9)
+    tokens_per_minute: float | None = Field(default=None, gt=0, le=1e12)
+    concurrency: int | None = Field(default=None, ge=1, le=100_000)
 
 
 class LimitsSection(Section):
     """`[limits]`, for each model of each provider separately."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0, le=1e9)
+    tokens_per_minute: float | None = Field(default=None, gt=0, le=1e12)
     concurrency: int = Field(default=256, ge=1, le=100_000)
     attempts_max: int = Field(default=6, ge=1, le=1000)
     timeout_s: float = Field(default=120.0, gt=0, le=86_400)
-    outage_max_s: float = Field(default=1800.0, gt=0)
+    outage_max_s: float = Field(default=1800.0, gt=0, le=1e7)
     models: Mapping[str, ModelLimits] = Field(default_factory=dict)
 
 
 class BudgetSection(Section):
     """`[budget]`: hard, for generation, evaluation and training together."""
 
-    usd: float = Field(gt=0)
+    usd: float = Field(gt=0, le=1_000_000_000)
 
 
 class PriceSection(Section):
     """`[pricing.MODEL]`: dollars per million tokens, for models that the price table does not know."""
 
-    input_per_million: float = Field(ge=0)
-    output_per_million: float = Field(ge=0)
-    cached_input_per_million: float | None = Field(default=None, ge=0)
-    training_per_million: float | None = Field(default=None, ge=0)
+    input_per_million: float = Field(ge=0, le=1e6)
+    output_per_million: float = Field(ge=0, le=1e6)
+    cached_input_per_million: float | None = Field(default=None, ge=0, le=1e6)
+    training_per_million: float | None = Field(default=None, ge=0, le=1e6)
 
 
 class ReplaceRule(Section):

@@ -27,6 +27,11 @@ def write_snapshot(loaded: LoadedRecipe) -> str:
     document = recipe.model_dump(mode="python", by_alias=True, exclude_none=True, exclude_unset=False)
     if recipe.fine_tune is not None and "beta" not in recipe.fine_tune.model_fields_set:
         del document["fine_tune"]["beta"]  # where it is written, it must mean something
+    return toml_of(document)
+
+
+def toml_of(document: Mapping[str, Any]) -> str:
+    """A document of texts, numbers, booleans, lists and tables as TOML."""
     return "\n".join(_table(document, ())) + "\n"
 
 

@@ -63,9 +63,9 @@ class Files:
 
 def _matches(pattern: str, folder: Path) -> list[str]:
     """The regular files that one glob finds, relative to `folder`."""
-    whole = f"{pattern}/*" if pattern and (folder / pattern).is_dir() else pattern
-    if not pattern:
-        raise SourceError("is empty", mend='write a glob such as "stories/*.txt"', key="source.paths", value=pattern)
+    if not pattern or "\0" in pattern:
+        raise SourceError("is no glob", mend='write one, such as "stories/*.txt"', key="source.paths", value=pattern)
+    whole = f"{pattern}/*" if (folder / pattern).is_dir() else pattern
     # Not Path.glob: it finds hidden files too, and takes no absolute pattern.
     every = glob.iglob(whole, root_dir=folder, recursive=True)  # noqa: PTH207
     found = [path for path in every if (folder / path).is_file()]
