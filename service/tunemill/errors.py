@@ -16,6 +16,7 @@ What happens to one request is never an exception: it is a value of `tunemill.mo
 """
 
 from pathlib import Path
+from typing import Self
 
 _UNSET = object()
 
@@ -50,9 +51,14 @@ class UserError(TunemillError):
         self.file = None if file is None else str(file)
         self.line = line
         self.key = key
+        self.value = value
         where = "" if self.file is None else self.file + (f":{line}" if line is not None else "") + ": "
         what = "" if key is None else key + ("" if value is _UNSET else f" = {_short(value)}") + ": "
         super().__init__(f"{where}{what}{problem}; {mend}")
+
+    def in_file(self, file: Path) -> Self:
+        """The same mistake where the file that it stands in is known only to the caller."""
+        return type(self)(self.problem, mend=self.mend, file=file, line=self.line, key=self.key, value=self.value)
 
 
 class RecipeError(UserError):

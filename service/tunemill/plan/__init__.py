@@ -4,7 +4,7 @@ from tunemill.plan.chain import Chain
 from tunemill.plan.make import PlanOptions, SoFar, make_plan
 from tunemill.plan.prices import base_urls_of, overrides_of, price_in, prices_of_steps
 from tunemill.plan.requests import Planner, StepRenderer, Unsendable
-from tunemill.plan.values import LanePlan, Plan, StepPlan
+from tunemill.plan.values import LanePlan, Plan, ShownPrompt, StepPlan
 
 __all__ = [
     "Chain",
@@ -12,6 +12,7 @@ __all__ = [
     "Plan",
     "PlanOptions",
     "Planner",
+    "ShownPrompt",
     "SoFar",
     "StepPlan",
     "StepRenderer",

@@ -133,7 +133,9 @@ def _json_records(path: Path) -> Records:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             mend = "write one whole JSON object a line, with no comma after it"
-            raise SourceError(f"not JSON at column {error.colno} ({error.msg})", mend=mend, file=path, line=number) from error
+            raise SourceError(
+                f"not JSON at column {error.colno} ({error.msg})", mend=mend, file=path, line=number
+            ) from error
         if not isinstance(record, dict):
             mend = 'write an object with names, such as {"text": "..."}'
             raise SourceError(f"this is a JSON {_kind(record)}, not an object", mend=mend, file=path, line=number)
