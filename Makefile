@@ -24,13 +24,14 @@ help:
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
 DEMO := runs/movie-plots-demo
-DEMO_ROWS := 12
+DEMO_ROWS := 16
 
 # A demo that was interrupted goes on where it stopped; one that came to its end starts from nothing.
 demo: $(READY)
 	@if [ -e $(DEMO)/finetune.json ]; then echo "Removing the last demo's $(DEMO)"; rm -rf $(DEMO); fi
 	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (about two minutes)"
-	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --run-dir $(DEMO)
+	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --until tuned --run-dir $(DEMO)
+	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
 test: $(READY)
 	@$(BIN)/python -m pytest
