@@ -10,7 +10,7 @@ from tests.support.running import grid_recipe, kill_at_random_moments, run
 from tests.support.simulator import Simulator
 
 ROWS = int(os.environ.get("TUNEMILL_TEST_ROWS", "150"))
-LIMITS = "[limits]\nconcurrency = 16\ntimeout_s = 1.0\nattempts_max = 20\n"
+LIMITS = f"[limits]\nconcurrency = {max(4, ROWS // 60)}\ntimeout_s = 1.0\nattempts_max = 20\n"
 
 
 @pytest.mark.timeout(300)
@@ -23,7 +23,7 @@ def test_a_budget_for_two_fifths_is_used_and_never_exceeded(tmp_path: Path) -> N
         assert run("run", recipe, "--run-dir", "whole", base_url=clean.base_url, cwd=tmp_path).returncode == 0
         budget = 0.4 * clean.books()["usd_billed"]
     flags = ("run", recipe, "--run-dir", "capped", "--budget", f"{budget:.6f}")
-    with Simulator("--latency-s", "0.02", "--output-tokens", "150", "--fault", "all=0.01") as server:
+    with Simulator("--latency-s", "0.02", "--output-tokens", "150", "--fault", "all=0.008") as server:
         killed = kill_at_random_moments(
             3,
             random.Random(seed),

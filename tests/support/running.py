@@ -88,12 +88,15 @@ def started(*args: str | Path, base_url: str, cwd: Path) -> Iterator[subprocess.
         process.wait()
 
 
-def kill_after_growth(process: subprocess.Popen[bytes], journal: Path, bytes_more: int) -> bool:
-    """kill -9 once the journal has grown by so many bytes; False where the process ended before."""
+def kill_after_growth(
+    process: subprocess.Popen[bytes], journal: Path, bytes_more: int, *, later_s: float = 0.0
+) -> bool:
+    """kill -9 so long after the journal has grown by so many bytes; False where the process ended before."""
     size = _size(journal)
     deadline = time.monotonic() + DEADLINE_S
     while process.poll() is None:
         if _size(journal) >= size + bytes_more:
+            time.sleep(later_s)
             process.send_signal(signal.SIGKILL)
             process.wait()
             return True
@@ -109,7 +112,9 @@ def kill_at_random_moments(
     killed = 0
     for _ in range(times):
         with started(*args, base_url=base_url, cwd=cwd) as process:
-            killed += kill_after_growth(process, journal, chance.randint(1, growth))
+            # The journal grows just before requests leave; a moment later any of their stages may be hit.
+            later_s = chance.uniform(0.0, 0.1)
+            killed += kill_after_growth(process, journal, chance.randint(1, growth), later_s=later_s)
     return killed
 
 
