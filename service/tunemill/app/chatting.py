@@ -1,6 +1,6 @@
 """Talking to a tuned model, or to any, in the format that the run's dataset taught."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,20 @@ import orjson
 
 from tunemill.answers import parse_completion
 from tunemill.app.open_run import RecordedRun
-from tunemill.app.stages import is_simulated, reachable
-from tunemill.app.tuning import record_of
+from tunemill.app.recorded import is_simulated
+from tunemill.app.stages import reachable
 from tunemill.client.completions import CompletionsClient
 from tunemill.clock import Clock, SystemClock
 from tunemill.dataset import Inference, read_inference
 from tunemill.errors import ProviderRefused, RunFolderError
 from tunemill.finetune.record import Outcome
+from tunemill.finetune.store import load
 from tunemill.model import Delivered, Json, Lane, Request
+from tunemill.telemetry import one_line
 from tunemill.templates import Template
 
 TIMEOUT_S = 300.0
+TEMPLATE_CHARS_SHOWN = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,11 +30,22 @@ class Talker:
     """One conversation. Completion models have no memory of it: each line is a prompt of its own."""
 
     model: str
-    note: str
+    _simulated: bool
     _client: CompletionsClient
     _inference: Inference
     _max_tokens: int
     _earlier: list[dict[str, Json]] = field(default_factory=list)
+
+    def about(self) -> Iterator[str]:
+        """Who answers, and what it was trained to be asked: a line each."""
+        inference = self._inference
+        shape = "prompt, separator and stop" if inference.format == "completion" else "messages"
+        yield f"{self.model}: asked with {shape} as it was trained"
+        if self._simulated:
+            yield "SIMULATED: the embedded server answers, and nothing was tuned"
+        template = inference.prompt or inference.user
+        if template:
+            yield f"its prompts were written by this template: {one_line(template, chars_max=TEMPLATE_CHARS_SHOWN)}"
 
     async def answer(self, asked: str) -> str:
         """The model's answer to a line. Raises ProviderRefused where there is none."""
@@ -63,13 +77,22 @@ class Talker:
 
 @asynccontextmanager
 async def talking(
-    run: RecordedRun, environment: Mapping[str, str], *, model: str | None, max_tokens: int, clock: Clock | None = None
+    run: RecordedRun,
+    environment: Mapping[str, str],
+    *,
+    model: str | None,
+    max_tokens: int,
+    backend: str,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Talker]:
-    """A conversation with `model`, or with the model that the run tuned. Raises RunFolderError where there is none."""
+    """A conversation with `model`, or with the model that the run tuned. Raises RunFolderError where there is none.
+
+    `backend` is what the embedded server answers with, which is asked where the run is simulated.
+    """
     inference = read_inference(run.folder.path)
     chosen = model or _tuned_model(run)
     section = run.loaded.recipe.fine_tune
-    async with reachable(run, environment) as access:
+    async with reachable(run, environment, backend=backend) as access:
         reach = access(section.provider if section else "")
         client = CompletionsClient(
             base_url=reach.base_url, api_key=reach.api_key, connections=4, clock=clock or SystemClock()
@@ -77,7 +100,7 @@ async def talking(
         try:
             yield Talker(
                 model=chosen,
-                note=_note(inference, simulated=is_simulated(run)),
+                _simulated=is_simulated(run),
                 _client=client,
                 _inference=inference,
                 _max_tokens=max_tokens,
@@ -87,7 +110,7 @@ async def talking(
 
 
 def _tuned_model(run: RecordedRun) -> str:
-    current = record_of(run.folder, run.loaded.recipe.name).current
+    current = load(run.folder.path, run.loaded.recipe.name).current
     if current is not None and isinstance(current.progress, Outcome) and current.progress.model:
         return current.progress.model
     raise RunFolderError(
@@ -95,12 +118,6 @@ def _tuned_model(run: RecordedRun) -> str:
         mend="let `tunemill watch` see the fine-tuning job end, or name one with --model",
         file=run.folder.path,
     )
-
-
-def _note(inference: Inference, *, simulated: bool) -> str:
-    shape = "prompt, separator and stop" if inference.format == "completion" else "messages"
-    about = f"asked with {shape} as it was trained"
-    return f"{about}; SIMULATED: a small local model answers, and it was never tuned" if simulated else about
 
 
 def _fixed_text(system: str) -> str:

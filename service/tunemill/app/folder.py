@@ -1,12 +1,22 @@
-"""A run's folder: where everything is, and who may write to it."""
+"""A run's folder: where everything is, who may write to it, and whether it is fit for a run.
 
+Looking at a folder changes nothing in it. It is made only by `RunFolder.make`, when all else has been found right.
+"""
+
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunemill.errors import ArgumentError, RunFolderError
-from tunemill.files import Lock, is_locked, translating_write_errors
+from tunemill.files import Lock, is_locked
+from tunemill.finetune.store import load
+from tunemill.journal.lines import DamagedLine, Opened, decode
+from tunemill.journal.segments import scan, segments_of
 
 RUNS = "runs"
+_ANOTHER = "choose another with --run-dir"
+# A volume that is freshly mounted has lost+found; a process that died early leaves the lock and the recipe.
+_HARMLESS = {"lock", "lost+found", "recipe.toml", ".index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +27,8 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """What the run is called on screen."""
-        return self.path.name
+        """What RUN may be called on the command line: the folder's name where it is under `runs/`, else its path."""
+        return self.path.name if self.path.parent == Path(RUNS) else str(self.path)
 
     @property
     def recipe(self) -> Path:
@@ -34,6 +44,11 @@ class RunFolder:
     def failed(self) -> Path:
         """Each request that failed for good."""
         return self.path / "failed.jsonl"
+
+    @property
+    def rejects(self) -> Path:
+        """Each row that was left out of the dataset."""
+        return self.path / "rejects.jsonl"
 
     @property
     def train(self) -> Path:
@@ -59,25 +74,37 @@ class RunFolder:
         """Become the one writer. Raises RunFolderBusy."""
         return Lock(self.path / "lock")
 
+    def make(self) -> None:
+        """Make it where it is missing, and see that it can be written. Raises ArgumentError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            problem = f"the run folder cannot be made or written ({error.strerror})"
+            raise ArgumentError(problem, mend=_ANOTHER, file=self.path) from error
+
+
+def fit_for(path: Path, *, run: str, simulated: bool) -> RunFolder:
+    """The folder for a run that is about to start; it may not exist yet.
+
+    Raises ArgumentError for a folder that holds something else, RunFolderError for one that is damaged.
+    """
+    folder = new_or_existing(path)
+    _require_same_run(folder, run, simulated=simulated)
+    load(folder.path, run)
+    return folder
+
 
 def new_or_existing(path: Path) -> RunFolder:
-    """The folder for a run that is about to start; made where it is missing. Raises ArgumentError."""
-    if path.exists() and not path.is_dir():
-        raise ArgumentError("not a folder", mend="choose another folder", key="--run-dir", value=str(path))
-    if path.is_dir() and not (path / "journal").exists() and any(_foreign(path)):
-        raise ArgumentError(
-            "the folder holds other files and no run",
-            mend="choose an empty or a new one",
-            key="--run-dir",
-            value=str(path),
-        )
+    """A run folder, or a place for one. Raises ArgumentError."""
     try:
-        with translating_write_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
-    except Exception as error:
-        raise ArgumentError(
-            "the folder cannot be made or written", mend="choose another one", key="--run-dir", value=str(path)
-        ) from error
+        if path.exists() and not path.is_dir():
+            raise ArgumentError("is not a folder", mend=_ANOTHER, file=path)
+        if path.is_dir() and not (path / "journal").is_dir() and (foreign := _foreign(path)):
+            raise ArgumentError(f"the folder holds other things ({foreign}) and no run", mend=_ANOTHER, file=path)
+    except OSError as error:
+        raise ArgumentError(f"the folder cannot be read ({error.strerror})", mend=_ANOTHER, file=path) from error
     return RunFolder(path)
 
 
@@ -91,6 +118,36 @@ def existing(name: str) -> RunFolder:
     raise RunFolderError("not a run folder, nor the name of one under runs/", mend=mend, key="RUN", value=name)
 
 
-def _foreign(path: Path) -> list[Path]:
-    # A volume that is freshly mounted has lost+found; a process that died early leaves the lock and the recipe.
-    return [entry for entry in path.iterdir() if entry.name not in {"lock", "lost+found", "recipe.toml", ".index"}]
+def _require_same_run(folder: RunFolder, run: str, *, simulated: bool) -> None:
+    before = _first_line(folder.journal)
+    if before is None:
+        return
+    if before.run != run:
+        raise ArgumentError(
+            f"the folder holds the run of another recipe ({before.run!r})",
+            mend=f"{_ANOTHER}, or another name in the recipe",
+            file=folder.path,
+        )
+    if before.simulated != simulated:
+        what, other = ("simulated", "real") if before.simulated else ("real", "simulated")
+        raise ArgumentError(
+            f"the folder holds a {what} run, and {what} and {other} answers and dollars are not mixed",
+            mend=f"{_ANOTHER} for the {other} one",
+            file=folder.path,
+        )
+
+
+def _first_line(journal: Path) -> Opened | None:
+    """How the journal begins. Damage is left to the replay, which says where it is."""
+    for _, text in scan(journal, segments_of(journal)):
+        try:
+            line = decode(text)
+        except DamagedLine:
+            return None
+        return line if isinstance(line, Opened) else None
+    return None
+
+
+def _foreign(path: Path) -> str:
+    """The name of something in the folder that no run put there; "" where there is nothing of the kind."""
+    return next((entry.name for entry in sorted(path.iterdir()) if entry.name not in _HARMLESS), "")

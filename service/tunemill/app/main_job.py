@@ -28,7 +28,7 @@ from tunemill.app.shown import Events, ShowOptions, showing
 from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_committed, tuning
 from tunemill.clock import Clock, SystemClock
 from tunemill.engine import Budget
-from tunemill.errors import FineTuningFailed, RunFolderUnwritable, TunemillError
+from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError
 from tunemill.events import DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
 from tunemill.finetune.decide import AlreadySubmitted, OverBudget, Submitted
 from tunemill.finetune.record import FineTuneRecord
@@ -87,13 +87,36 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
     """Do the main job. Raises TunemillError for everything that is not a way to end a run."""
     clock = clock or SystemClock()
     opened = open_recipe(options.recipe, environment, budget_usd=options.budget_usd)
+    _check_until(options.until, opened)
     simulated = options.local is not None
     rows = _count(opened, options.generate.limit)
+    folder = run_folder_for(opened.recipe, options.run_dir, simulated=simulated)
+    training_committed(  # where the cost of an earlier job cannot be told, that is said before anything is touched
+        folder,
+        opened.recipe.name,
+        opened.prices.training,
+        simulated=simulated,
+        has_budget=opened.budget is not None,
+    )
     async with _reachable(opened, options.local, environment) as access:
-        folder = run_folder_for(opened.recipe, options.run_dir, simulated=simulated)
+        folder.make()
         events = Events()
         with writing_to(folder, opened, rows=rows, simulated=simulated, clock=clock, emit=events.emit) as run:
             return await _MainJob(options, opened, run, rows, access, events, clock).carry_out()
+
+
+def _check_until(until: Until | None, opened: OpenRecipe) -> None:
+    """Raises RecipeError where the recipe does not say how to get that far."""
+    for stage, section, name in (
+        (Until.BUILD, opened.recipe.train, "train"),
+        (Until.SUBMIT, opened.recipe.fine_tune, "fine_tune"),
+    ):
+        if until is not None and until >= stage and section is None:
+            raise RecipeError(
+                f"there is no [{name}] table, and --until {until.name.lower()} needs one",
+                mend="add one (see `tunemill init`), or stop before",
+                file=opened.loaded.path,
+            )
 
 
 def _count(opened: OpenRecipe, limit: int | None) -> int:

@@ -2,15 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tunemill
-from tunemill.app.folder import RUNS, RunFolder, new_or_existing
+from tunemill.app.folder import RUNS, RunFolder, fit_for
 from tunemill.app.prices import PriceBook, price_book
 from tunemill.clock import Clock
 from tunemill.engine import Step
-from tunemill.errors import ArgumentError
 from tunemill.events import Event
 from tunemill.files import write_whole
 from tunemill.journal import Journal, JournalWriter, Opened, open_for_reading, open_for_writing
@@ -24,6 +23,7 @@ from tunemill.recipe import (
     load_recipe,
     write_snapshot,
 )
+from tunemill.recipe.sections import BudgetSection
 from tunemill.sources import Source, open_source
 
 
@@ -57,12 +57,12 @@ def steps_of(recipe: Recipe) -> tuple[Step, ...]:
 
 def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float | None) -> OpenRecipe:
     """Load and check. `budget_usd` is a budget that counts instead of the recipe's. Raises UserError."""
-    loaded = load_recipe(path)
+    loaded = with_budget(load_recipe(path), budget_usd)
     recipe = loaded.recipe
-    usd = budget_usd if budget_usd is not None else recipe.budget.usd if recipe.budget else None
+    usd = recipe.budget.usd if recipe.budget else None
     if usd is not None:
         check_under_budget(loaded)
-    source = open_source(recipe.source, loaded.folder)
+    source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
     check_templates_against(loaded, source.fields)
     return OpenRecipe(
         loaded=loaded,
@@ -71,6 +71,13 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
         prices=price_book(loaded, environment, has_budget=usd is not None),
         budget=None if usd is None else picodollars(usd),
     )
+
+
+def with_budget(loaded: LoadedRecipe, usd: float | None) -> LoadedRecipe:
+    """The recipe under another budget, so that whatever is written of the run knows it; None leaves its own."""
+    if usd is None:
+        return loaded
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"budget": BudgetSection(usd=usd)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +95,12 @@ def writing_to(
 ) -> Iterator[OpenRun]:
     """Lock the folder, replay its journal, and note that this process begins.
 
-    Raises RunFolderBusy, RunFolderUnwritable, and RunFolderError for damage or for a folder of another recipe.
+    Raises RunFolderBusy, RunFolderUnwritable, and RunFolderError for damage.
     """
     lock = folder.lock()
     try:
         journal, writer, interrupted = open_for_writing(folder.journal, clock=clock, emit=emit)
         with contextlib.closing(journal):
-            _require_same_run(folder, journal, opened.recipe.name, simulated=simulated)
             write_whole(folder.recipe, write_snapshot(opened.loaded).encode())
             for line in interrupted:
                 journal.add(line, writer.append(line))
@@ -112,31 +118,13 @@ def writing_to(
         lock.release()
 
 
-def _require_same_run(folder: RunFolder, journal: Journal, name: str, *, simulated: bool) -> None:
-    before = journal.totals.opened
-    if before is None:
-        return
-    if before.run != name:
-        raise ArgumentError(
-            f"the folder holds the run of another recipe ({before.run!r})",
-            mend="choose another --run-dir, or another name in the recipe",
-            key="--run-dir",
-            value=str(folder.path),
-        )
-    if before.simulated != simulated:
-        what, other = ("simulated", "real") if before.simulated else ("real", "simulated")
-        raise ArgumentError(
-            f"the folder holds a {what} run, and {what} and {other} answers and dollars are not mixed",
-            mend=f"choose another --run-dir for the {other} one",
-            key="--run-dir",
-            value=str(folder.path),
-        )
-
-
 def run_folder_for(recipe: Recipe, run_dir: Path | None, *, simulated: bool) -> RunFolder:
-    """`--run-dir`, or `runs/NAME`; a simulated run has a folder of its own, so that it is never in the way."""
+    """`--run-dir`, or `runs/NAME`; a simulated run has a folder of its own, so that it is never in the way.
+
+    Makes nothing. Raises ArgumentError and RunFolderError where the folder is not fit for this run.
+    """
     name = f"{recipe.name}-local" if simulated else recipe.name
-    return new_or_existing(run_dir if run_dir is not None else Path(RUNS) / name)
+    return fit_for(run_dir if run_dir is not None else Path(RUNS) / name, run=recipe.name, simulated=simulated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

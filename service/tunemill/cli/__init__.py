@@ -2,27 +2,23 @@
 
 import sys
 
-from tunemill.errors import TunemillError
-
-INTERRUPTED = 130
-
 
 def main() -> None:
     """The `tunemill` command."""
+    from tunemill.cli.ending import exit_code_of
+
+    sys.exit(exit_code_of(_command))
+
+
+def _command() -> object:
+    from typer.main import get_command
+
     from tunemill.cli.commands import app
 
-    try:
-        app()
-    except TunemillError as error:
-        sys.stderr.write(f"tunemill: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("tunemill: interrupted\n")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing is left to be said to them.
-        sys.stderr.close()
-        sys.exit(0)
+    # Not `app()`: typer would answer mistakes and broken pipes in its own way before we see them.
+    command = get_command(app)
+    with command.make_context("tunemill", sys.argv[1:] or ["--help"]) as context:
+        return command.invoke(context)
 
 
 __all__ = ["main"]

@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from tunemill.cli.options import AsJson, Budget, Listen, LogFormatName, LogLevelName, RecipeFile, RunName
+from tunemill.cli.options import AsJson, Backend, Budget, RecipeFile, RunName, count, one_of, seconds
+
+_ABOUT = "From a recipe to a fine-tuned model: plan, run, look, build, submit, watch."
+_RUN_EPILOG = (
+    "Keys come from the environment: OPENAI_API_KEY, or the variable that the recipe names. OPENAI_BASE_URL is "
+    "honoured. Exit codes: 0 done, 2 a mistake, 3 budget reached, 4 some requests failed for good, 5 the provider "
+    "refuses, 6 the fine-tuning job failed, 74 the folder cannot be written, 75 it is in use, 130 or 143 interrupted."
+)
 
 app = typer.Typer(
     name="tunemill",
-    help="From a recipe to a fine-tuned model: plan, run, look, build, submit, watch.",
-    no_args_is_help=True,
+    help=_ABOUT,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,17 +35,23 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def tunemill_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """From a recipe to a fine-tuned model: plan, run, look, build, submit, watch."""
+    pass
 
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="The recipe's name; NAME.toml is written.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name; NAME.toml is written here.")],
     example: Annotated[
-        str, typer.Option(help="What to start from: movie-plots, voice, writing-coach or synopses.")
+        str,
+        typer.Option(
+            envvar="TUNEMILL_EXAMPLE",
+            metavar="EXAMPLE",
+            parser=one_of("--example", "movie-plots", "voice", "writing-coach", "synopses"),
+            help="What to start from: movie-plots, voice, writing-coach or synopses.",
+        ),
     ] = "movie-plots",
 ) -> None:
     """Write a commented recipe to start from."""
@@ -50,69 +62,112 @@ def init(
 
 @app.command()
 def plan(recipe: RecipeFile, budget: Budget = None, as_json: AsJson = False) -> None:
-    """Say what a recipe will do and cost. Spends nothing, sends nothing."""
+    """Say what a recipe will do and cost. Sends nothing."""
     from tunemill.cli.plan import show_plan
 
     show_plan(recipe, budget, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=_RUN_EPILOG)
 def run(
     recipe: RecipeFile,
     limit: Annotated[
-        int | None, typer.Option(envvar="TUNEMILL_LIMIT", min=1, help="The pilot: only the first N rows, shown.")
+        int | None,
+        typer.Option(
+            envvar="TUNEMILL_LIMIT",
+            metavar="N",
+            parser=count("--limit"),
+            help="The pilot: only the first N rows, each answer shown as it comes, and no fine-tuning job.",
+        ),
     ] = None,
     budget: Budget = None,
     until: Annotated[
         str | None,
-        typer.Option(envvar="TUNEMILL_UNTIL", help="How far to go: generate, build, submit or tuned."),
+        typer.Option(
+            envvar="TUNEMILL_UNTIL",
+            metavar="STAGE",
+            parser=one_of("--until", "generate", "build", "submit", "tuned"),
+            help="Where to stop: generate, build, submit or tuned. As far as the recipe goes, unless given.",
+        ),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option(envvar="TUNEMILL_RUN_DIR", help="The run folder (runs/NAME).")] = None,
-    listen: Listen = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="TUNEMILL_RUN_DIR", metavar="DIR", help="The run folder. runs/NAME, unless given."),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNEMILL_LISTEN", metavar="HOST:PORT", help="Serve /metrics, /status, /healthz and /readyz there."
+        ),
+    ] = None,
     local: Annotated[
-        bool, typer.Option("--local", envvar="TUNEMILL_LOCAL", help="Use the embedded server; costs nothing.")
+        bool, typer.Option("--local", envvar="TUNEMILL_LOCAL", help="Use the embedded server: no key, no cost.")
     ] = False,
-    backend: Annotated[
-        str, typer.Option(envvar="TUNEMILL_BACKEND", help="With --local: llama (real text) or simulator.")
-    ] = "llama",
+    backend: Backend = "llama",
     grace: Annotated[
-        float, typer.Option(envvar="TUNEMILL_GRACE", min=0, help="Seconds to wait for what is in flight at the end.")
+        float,
+        typer.Option(
+            envvar="TUNEMILL_GRACE",
+            metavar="SECONDS",
+            parser=seconds("--grace"),
+            help="How long to wait at the end for what is in flight.",
+        ),
     ] = 30.0,
     keep_existing: Annotated[
         bool,
-        typer.Option("--keep-existing", envvar="TUNEMILL_KEEP_EXISTING", help="Keep old answers of edited prompts."),
+        typer.Option(
+            "--keep-existing", envvar="TUNEMILL_KEEP_EXISTING", help="Keep a row's answer although its prompt changed."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", envvar="TUNEMILL_RETRY_FAILED", help="Send again what failed for good before."),
     ] = False,
-    log_format: LogFormatName = "auto",
-    log_level: LogLevelName = "info",
+    log_format: Annotated[
+        str,
+        typer.Option(
+            envvar="TUNEMILL_LOG_FORMAT",
+            metavar="FORMAT",
+            parser=one_of("--log-format", "auto", "pretty", "json"),
+            help="auto, pretty or json.",
+        ),
+    ] = "auto",
+    log_level: Annotated[
+        str,
+        typer.Option(
+            envvar="TUNEMILL_LOG_LEVEL",
+            metavar="LEVEL",
+            parser=one_of("--log-level", "debug", "info", "warning", "error"),
+            help="debug, info, warning or error.",
+        ),
+    ] = "info",
 ) -> None:
-    """Generate, build, and where the recipe has [fine_tune], submit and watch. Run it again to continue."""
+    """Generate, build, and with [fine_tune] submit and watch.
+
+    What is answered is never paid for again: run it again to continue.
+    """
     from tunemill.cli.run import RunFlags, run_command
 
-    run_command(
-        RunFlags(
-            recipe=recipe,
-            limit=limit,
-            budget=budget,
-            until=until,
-            run_dir=run_dir,
-            listen=listen,
-            local=backend if local else None,
-            grace=grace,
-            keep_existing=keep_existing,
-            retry_failed=retry_failed,
-            log_format=log_format,
-            log_level=log_level,
-        )
+    flags = RunFlags(
+        recipe=recipe,
+        limit=limit,
+        budget=budget,
+        until=until,
+        run_dir=run_dir,
+        listen=listen,
+        local=backend if local else None,
+        grace=grace,
+        keep_existing=keep_existing,
+        retry_failed=retry_failed,
+        log_format=log_format,
+        log_level=log_level,
     )
+    raise typer.Exit(run_command(flags))
 
 
 @app.command()
 def status(run: RunName, as_json: AsJson = False) -> None:
-    """Show a run's figures, from its folder alone, also while nothing is running."""
+    """Show a run's figures, live or not, from its folder."""
     from tunemill.cli.look import show_status
 
     show_status(run, as_json=as_json)
@@ -121,16 +176,21 @@ def status(run: RunName, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     run: RunName,
-    failed: Annotated[bool, typer.Option("--failed", help="Show what failed for good instead.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", envvar="TUNEMILL_FAILED", help="Show what failed for good instead.")
+    ] = False,
     where: Annotated[
         str | None,
-        typer.Option(metavar="EXPRESSION", help="Only where this holds, as in: chars < 200 and 'soon' in text"),
+        typer.Option(
+            envvar="TUNEMILL_WHERE", metavar="EXPRESSION", help="Only where this holds: chars < 200 and 'soon' in text"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print completions with their prompts.
 
-    --where is a Jinja expression over the row's fields and text, step, outcome, chars, usd, sample, row_id.
+    --where is a Jinja expression over the row's fields and text, step, outcome, chars, usd, sample and row_id.
+    --json prints one object a line.
     """
     from tunemill.cli.look import show_completions
 
@@ -139,7 +199,11 @@ def show(
 
 @app.command()
 def build(run: RunName, as_json: AsJson = False) -> None:
-    """Make train.jsonl, validation.jsonl, rejects.jsonl and the report from the answers that are there."""
+    """Make the dataset and the report from the answers there are.
+
+    Writes train.jsonl, validation.jsonl, rejects.jsonl, report.html and report.json into the run folder, by the recipe
+    as it was last run. Nothing is sent.
+    """
     from tunemill.cli.dataset import build_command
 
     build_command(run, as_json=as_json)
@@ -148,32 +212,44 @@ def build(run: RunName, as_json: AsJson = False) -> None:
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A fine-tune file, JSON Lines.")],
-    model: Annotated[str | None, typer.Option(help="The model that it shall train: for its limits and price.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="For the price.")] = 3,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNEMILL_MODEL", metavar="MODEL", help="The model that it shall train: for its limits and price."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int, typer.Option(envvar="TUNEMILL_EPOCHS", metavar="N", parser=count("--epochs"), help="For the price.")
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Validate any fine-tune file: every fault with line, field and mend."""
+    """Validate a fine-tune file: every fault, line and mend."""
     from tunemill.cli.dataset import check_command
 
-    check_command(file, model, epochs=epochs, as_json=as_json)
+    raise typer.Exit(check_command(file, model, epochs=epochs, as_json=as_json))
 
 
 @app.command()
 def submit(
     run: RunName,
-    again: Annotated[bool, typer.Option("--again", help="Make another job although there is one.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", envvar="TUNEMILL_AGAIN", help="Make another job although there is one.")
+    ] = False,
     budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload the dataset and create its fine-tuning job, exactly once."""
+    """Create the dataset's fine-tuning job, exactly once."""
     from tunemill.cli.tune import submit_command
 
-    submit_command(run, again=again, budget=budget, as_json=as_json)
+    raise typer.Exit(submit_command(run, again=again, budget=budget, as_json=as_json))
 
 
 @app.command()
 def watch(run: RunName, as_json: AsJson = False) -> None:
-    """Follow the fine-tuning job to its end. Stop and start it as you like."""
+    """Follow the fine-tuning job to its end.
+
+    Stop it with Ctrl-C and start it again as you like: the job itself goes on.
+    """
     from tunemill.cli.tune import watch_command
 
     watch_command(run, as_json=as_json)
@@ -190,13 +266,25 @@ def cancel(run: RunName, as_json: AsJson = False) -> None:
 @app.command()
 def chat(
     run: RunName,
-    model: Annotated[str | None, typer.Option(help="Another model than the tuned one.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 400,
+    model: Annotated[
+        str | None, typer.Option(envvar="TUNEMILL_MODEL", metavar="MODEL", help="Another model than the tuned one.")
+    ] = None,
+    max_tokens: Annotated[
+        int,
+        typer.Option(
+            envvar="TUNEMILL_MAX_TOKENS", metavar="N", parser=count("--max-tokens"), help="The longest answer."
+        ),
+    ] = 400,
+    backend: Backend = "llama",
 ) -> None:
-    """Talk to the tuned model with the prompt format that it was trained on."""
+    """Talk to the tuned model in the format that it learned.
+
+    Questions are read from stdin, one a line, and answers go to stdout. Where the run was made with --local, the
+    embedded server answers.
+    """
     from tunemill.cli.chat import chat_command
 
-    chat_command(run, model, max_tokens=max_tokens)
+    chat_command(run, model, max_tokens=max_tokens, backend=backend)
 
 
 @app.command(
@@ -204,7 +292,7 @@ def chat(
     add_help_option=False,
 )
 def serve(context: typer.Context) -> None:
-    """Run the embedded OpenAI-compatible server (see `tunemill serve --help`)."""
-    from tunemill.local import main as serve_main
+    """Run the embedded server (see `tunemill serve --help`)."""
+    from tunemill.cli.serve import serve_command
 
-    raise typer.Exit(serve_main(context.args))
+    raise typer.Exit(serve_command(context.args))

@@ -1,17 +1,18 @@
 """`build` and `check`."""
 
-import sys
 from pathlib import Path
 
 from tunemill.app.folder import existing
-from tunemill.app.stages import rebuild
-from tunemill.cli.output import page, print_json, talk
-from tunemill.dataset import CheckReport, check_file
+from tunemill.app.recorded import rebuild
+from tunemill.cli.ending import DONE, MISTAKE
+from tunemill.cli.output import print_json, print_line, print_pairs
+from tunemill.dataset import BuildResult, CheckReport, check_file
 from tunemill.model import usd
 from tunemill.pricing import Price, price_of
 from tunemill.recipe import DEFAULT_BASE_URL
+from tunemill.telemetry import dollars, mask_secrets, one_line
 
-INVALID = 2
+_FAULT_CHARS_MAX = 2000
 
 
 def build_command(name: str, *, as_json: bool) -> None:
@@ -22,14 +23,24 @@ def build_command(name: str, *, as_json: bool) -> None:
         print_json(built.to_json())
         return
     figures = built.figures
-    talk(f"{figures.candidates:,} candidates: {figures.kept:,} kept, {figures.rejected:,} rejected")
-    for rule, count in sorted(figures.rejected_by_rule.items(), key=lambda item: -item[1]):
-        talk(f"  {count:>7,}  {rule}")
-    talk(f"{figures.train:,} in {folder.train}, {figures.validation:,} for validation; report: {folder.report}")
+    print_pairs(
+        [
+            ("answers", f"{figures.candidates:,}: {figures.kept:,} kept, {figures.rejected:,} rejected"),
+            *_rules(built),
+            ("training", f"{figures.train:,} examples in {folder.train}"),
+            ("validation", f"{figures.validation:,} examples in {folder.validation}"),
+            ("report", str(folder.report)),
+        ]
+    )
 
 
-def check_command(file: Path, model: str | None, *, epochs: int, as_json: bool) -> None:
-    """Check, print what was found, and leave with 2 where a target would refuse the file."""
+def _rules(built: BuildResult) -> list[tuple[str, str]]:
+    by_count = sorted(built.figures.rejected_by_rule.items(), key=lambda item: -item[1])
+    return [("rejected", f"{count:,} by {rule}") for rule, count in by_count]
+
+
+def check_command(file: Path, model: str | None, *, epochs: int, as_json: bool) -> int:
+    """Check and print what was found; the exit code, 2 where a target would refuse the file."""
     report = check_file(file, model)
     price = None if model is None else price_of(model, DEFAULT_BASE_URL, {})
     cost = None if price is None else price.training_cost(report.tokens, epochs)
@@ -37,24 +48,34 @@ def check_command(file: Path, model: str | None, *, epochs: int, as_json: bool) 
         print_json({**report.to_json(), "epochs": epochs, "usd_training": None if cost is None else usd(cost)})
     else:
         _print_report(report, price, cost, epochs)
-    sys.exit(0 if report.is_valid else INVALID)
+    return DONE if report.is_valid else MISTAKE
 
 
 def _print_report(report: CheckReport, price: Price | None, cost: int | None, epochs: int) -> None:
-    console = page()
     for fault in report.faults:
-        console.print(str(fault), soft_wrap=True)
+        where = f"{report.path}:" if fault.line is None else f"{report.path}:{fault.line}:"
+        field = f" {fault.field}:" if fault.field else ""
+        text = f"{where} {fault.severity.value}:{field} {fault.problem}; {fault.mend}"
+        print_line(mask_secrets(one_line(text, chars_max=_FAULT_CHARS_MAX)))
     hidden = sum(report.counts.values()) - len(report.faults)
     if hidden:
-        console.print(f"... and {hidden:,} more")
+        print_line(f"... and {hidden:,} more")
     kind = report.format.value if report.format else "unknown"
-    verdict = "valid" if report.is_valid else "not valid"
-    console.print(
-        f"{report.path}: {verdict}: {report.examples:,} examples, format {kind}, about {report.tokens:,} tokens, "
-        f"{report.errors:,} errors, {report.warnings:,} warnings",
-        soft_wrap=True,
+    print_pairs(
+        [
+            ("file", f"{report.path}: {'valid' if report.is_valid else 'NOT VALID'}"),
+            ("examples", f"{report.examples:,}, format {kind}, about {report.tokens:,} tokens"),
+            ("faults", f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}"),
+            *([] if report.model is None else [("training", _training(report.model, price, cost, epochs))]),
+        ]
     )
-    if report.model is not None:
-        known = "its training price is not known" if cost is None else f"${usd(cost):.4f} for {epochs} epochs"
-        source = f" ({price.source})" if price is not None and cost is not None else ""
-        console.print(f"training {report.model}: {known}{source}", soft_wrap=True)
+
+
+def _training(model: str, price: Price | None, cost: int | None, epochs: int) -> str:
+    if price is None or cost is None:
+        return f"{model}: its training price is not known"
+    return f"{model}: {dollars(cost)} for {_counted(epochs, 'epoch')} ({price.source})"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

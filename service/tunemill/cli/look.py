@@ -1,5 +1,6 @@
 """`status` and `show`: a run as its folder tells it."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,34 +9,32 @@ from tunemill.app.folder import existing
 from tunemill.app.open_run import RecordedRun, reading
 from tunemill.app.pilot import prompt_text
 from tunemill.app.reading import Outcome, outcomes
-from tunemill.app.stages import is_simulated, statistics_of
-from tunemill.cli.output import page, print_json
+from tunemill.app.recorded import is_simulated, statistics_of
+from tunemill.cli.output import page, print_json, print_pairs
 from tunemill.journal import RequestState
 from tunemill.model import Json, picodollars
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry import answer_panel, dollars, duration, waiting_words
+from tunemill.telemetry import answer_panel, dollars, duration
+from tunemill.telemetry.words import budget_words, counts_words, spent_words, state_words, waiting_words
 from tunemill.templates import Expression
 
 
 def show_status(name: str, *, as_json: bool) -> None:
     """Print the figures."""
     with reading(existing(name)) as run:
-        statistics = statistics_of(run)
+        statistics = statistics_of(run, os.environ)
         folder = run.folder.path
     if as_json:
         print_json(statistics.to_json())
         return
-    console = page()
-    for label, text in _status_lines(statistics):
-        console.print(f"{label:<10} {text}", soft_wrap=True)
-    console.print(f"{'folder':<10} {folder}", soft_wrap=True)
+    print_pairs([*_status_lines(statistics), ("folder", str(folder))])
 
 
 def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
     counts, money = statistics.requests, statistics.money
     mark = " (simulated)" if statistics.simulated else ""
     yield "run", statistics.run + mark
-    yield "state", statistics.state.value.replace("_", " ")
+    yield "state", state_words(statistics.state)
     yield (
         "requests",
         f"{counts.completed:,} of {counts.planned:,} completed, {counts.failed:,} failed, "
@@ -43,18 +42,14 @@ def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
     )
     if statistics.waiting_for:
         yield "waits for", waiting_words(statistics.waiting_for)
-    spent = (
-        f"{dollars(money.settled)} settled, {dollars(money.uncertain)} uncertain, {dollars(money.reserved)} reserved"
-    )
-    yield "dollars", spent + (f", budget {dollars(money.budget)}" if money.budget is not None else "") + mark
+    yield "dollars", f"{spent_words(money)}{mark}; {budget_words(money)}"
     tokens = {kind: statistics.tokens_of(kind) for kind in ("input", "output")}
     yield "tokens", f"{tokens['input']:,} in, {tokens['output']:,} out"
     if statistics.dataset is not None:
-        made = statistics.dataset
-        yield "dataset", f"{made['train']} train, {made['validation']} validation, {made['rejected']} rejected"
+        yield "dataset", counts_words(statistics.dataset)
     if statistics.fine_tune is not None:
         tune = statistics.fine_tune
-        known = [str(tune[key]) for key in ("state", "status", "job_id", "model") if tune.get(key)]
+        known = [str(tune[key]) for key in ("state", "status", "job_id", "model", "error") if tune.get(key)]
         yield "fine-tune", ", ".join(known)
 
 
@@ -68,9 +63,7 @@ def show_completions(name: str, *, failed: bool, where: str | None, as_json: boo
             if not picks(entry):
                 continue
             if as_json:
-                print_json(
-                    {key: value for key, value in entry.items() if key not in {"fields", "messages"}}, indented=False
-                )
+                print_json(entry, indented=False)
             else:
                 console.print(answer_panel(**_panel(entry, simulated=simulated)))
 

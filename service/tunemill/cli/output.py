@@ -1,20 +1,36 @@
-"""How things are printed: JSON for programs on stdout, words for people."""
+"""How things are printed: data on stdout, for programs as JSON, and talk on stderr."""
 
+import shutil
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from rich.console import Console
 
-from tunemill.errors import ArgumentError
-from tunemill.telemetry import make_console
+from tunemill.telemetry import make_console, one_line
+
+_LINE_CHARS_MAX = 4000
+_LABEL_COLUMNS = 11
 
 
 def print_json(value: Mapping[str, Any], *, indented: bool = True) -> None:
     """One JSON object on stdout."""
     option = orjson.OPT_INDENT_2 if indented else 0
-    sys.stdout.write(orjson.dumps(value, option=option).decode() + "\n")
+    print_line(orjson.dumps(value, option=option).decode())
+
+
+def print_line(line: str) -> None:
+    """A line of data on stdout, as long as it is."""
+    sys.stdout.write(line + "\n")
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Labels, and what is to be said of each: two columns on stdout. Nothing is in them that a terminal would obey."""
+    for label, text in pairs:
+        line = f"{label:<{_LABEL_COLUMNS - 1}} {one_line(text, chars_max=_LINE_CHARS_MAX)}"
+        print_line(_wrapped(line) if sys.stdout.isatty() else line)
 
 
 def talk(line: str) -> None:
@@ -27,14 +43,8 @@ def page() -> Console:
     return make_console(sys.stdout)
 
 
-def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> str:
-    """The value, if it is one of these. Raises ArgumentError."""
-    if value not in allowed:
-        raise ArgumentError("not known", mend=f"choose one of {', '.join(allowed)}", key=flag, value=value)
-    return value
-
-
-def positive(flag: str, value: float | None) -> None:
-    """Raises ArgumentError for zero, negative and infinite values."""
-    if value is not None and not 0 < value < float("inf"):
-        raise ArgumentError("has to be above zero", mend="give a positive number", key=flag, value=value)
+def _wrapped(line: str) -> str:
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.fill(
+        line, width, subsequent_indent=" " * _LABEL_COLUMNS, break_long_words=False, break_on_hyphens=False
+    )

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tunemill.app.planning import plan_recipe
-from tunemill.cli.output import page, positive, print_json
+from tunemill.cli.output import page, print_json, print_pairs
 from tunemill.model import Picodollars
-from tunemill.plan import LanePlan, Plan, StepPlan
+from tunemill.plan import LanePlan, Plan, ShownPrompt, StepPlan
 from tunemill.telemetry import dollars, duration, harmless
 
 PROMPT_CHARS_SHOWN = 1200
@@ -23,29 +23,33 @@ _LIMIT_WORDS = {
 
 def show_plan(recipe: Path, budget_usd: float | None, *, as_json: bool) -> None:
     """Print the plan."""
-    positive("--budget", budget_usd)
     plan = plan_recipe(recipe, os.environ, budget_usd=budget_usd)
     if as_json:
         print_json(plan.to_json())
         return
     console = page()
     for number, shown in enumerate(plan.prompts, 1):
-        console.print(
-            Text(f"prompt {number} of {len(plan.prompts)}, step {shown.step}, row {shown.row_id[:8]}", "bold")
-        )
-        if shown.system:
-            console.print(Text(f"system: {harmless(shown.system, chars_max=PROMPT_CHARS_SHOWN)}", "dim"))
-        console.print(Text(harmless(shown.prompt, chars_max=PROMPT_CHARS_SHOWN).strip()))
-        console.print()
+        for text in _prompt(shown, f"prompt {number} of {len(plan.prompts)}"):
+            console.print(text, soft_wrap=not console.is_terminal)
     if plan.steps:
-        console.print(_steps(plan))
+        console.print(_steps(plan), soft_wrap=not console.is_terminal)
         console.print()
-    for label, text in _lines(plan):
-        console.print(f"{label:<10} {text}", soft_wrap=True)
-    for text in plan.assumptions:
-        console.print(Text(f"assumed    {text}", "dim"), soft_wrap=True)
-    for text in plan.warnings:
-        console.print(Text(f"warning    {text}", "yellow"), soft_wrap=True)
+    print_pairs(_lines(plan))
+
+
+def _prompt(shown: ShownPrompt, number: str) -> Iterator[Text]:
+    yield Text(f"{number}, step {shown.step}, row {shown.row_id[:8]}", "bold")
+    if shown.system:
+        yield Text(f"system: {_excerpt(shown.system)}", "dim")
+    yield Text(_excerpt(shown.prompt))
+    yield Text("")
+
+
+def _excerpt(text: str) -> str:
+    text = text.strip()
+    left_out = len(text) - PROMPT_CHARS_SHOWN
+    shown = harmless(text, chars_max=PROMPT_CHARS_SHOWN)
+    return f"{shown} [... {left_out:,} more characters]" if left_out > 0 else shown
 
 
 def _steps(plan: Plan) -> Table:
@@ -73,7 +77,7 @@ def _step_cells(step: StepPlan) -> tuple[str, ...]:
 
 def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     done = sum(step.completed for step in plan.steps)
-    yield "rows", f"{plan.rows:,}" + (f" ({plan.rows_looked_at:,} looked at)" if plan.rows_looked_at else "")
+    yield "rows", f"{plan.rows:,}" + (f" ({plan.rows_looked_at:,} looked at)" if _is_estimate(plan) else "")
     yield "requests", f"{plan.requests:,}" + (f", {done:,} of them done" if done else "")
     yield "dollars", f"{_dollars(plan.expected)} expected, {_dollars(plan.worst)} at worst"
     if plan.training is not None:
@@ -88,6 +92,12 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "budget", f"{dollars(plan.budget.budget)}: {verdict}"
     if plan.lanes:
         yield "time", f"about {duration(plan.seconds)}; " + "; ".join(_binding(lane) for lane in plan.lanes)
+    yield from (("assumed", text) for text in plan.assumptions)
+    yield from (("warning", text) for text in plan.warnings)
+
+
+def _is_estimate(plan: Plan) -> bool:
+    return 0 < plan.rows_looked_at < plan.rows
 
 
 def _binding(lane: LanePlan) -> str:

@@ -3,20 +3,20 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import cast
 
 from tunemill.app.generate import GenerateOptions
 from tunemill.app.main_job import RunOptions, RunResult, Until, run_recipe
 from tunemill.app.shown import ShowOptions
-from tunemill.cli.output import one_of, positive, talk
+from tunemill.cli.options import named
+from tunemill.cli.output import talk
+from tunemill.errors import ArgumentError
 from tunemill.model import RunState
-from tunemill.telemetry import LogFormat, LogLevel, make_console, parse_listen
-
-BACKENDS = ("llama", "simulator")
-LOG_FORMATS = ("auto", "pretty", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
+from tunemill.telemetry import Address, LogFormat, LogLevel, check_listen, make_console, parse_listen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,24 +37,24 @@ class RunFlags:
     log_level: str
 
 
-def run_command(flags: RunFlags) -> None:
-    """Run, say how it ended, and leave with its exit code."""
-    result = asyncio.run(run_recipe(_options(flags), os.environ))
+def run_command(flags: RunFlags) -> int:
+    """Run and say how it ended; the exit code."""
+    result = asyncio.run(_run(_options(flags)))
     for line in _last_words(result):
         talk(line)
-    sys.exit(result.exit_code)
+    return result.exit_code
+
+
+async def _run(options: RunOptions) -> RunResult:
+    if options.show.listen is not None:
+        await check_listen(options.show.listen)  # before a run folder is made
+    return await run_recipe(options, os.environ)
 
 
 def _options(flags: RunFlags) -> RunOptions:
-    positive("--budget", flags.budget)
-    if flags.local is not None:
-        one_of("--backend", flags.local, BACKENDS)
-    until = None
-    if flags.until is not None:
-        until = Until[one_of("--until", flags.until, tuple(stage.name.lower() for stage in Until)).upper()]
     return RunOptions(
         recipe=flags.recipe,
-        until=until,
+        until=None if flags.until is None else Until[flags.until.upper()],
         run_dir=flags.run_dir,
         budget_usd=flags.budget,
         local=flags.local,
@@ -67,28 +67,36 @@ def _options(flags: RunFlags) -> RunOptions:
         show=ShowOptions(
             console=make_console(),
             stream=sys.stderr,
-            log_format=cast("LogFormat", one_of("--log-format", flags.log_format, LOG_FORMATS)),
-            log_level=cast("LogLevel", one_of("--log-level", flags.log_level, LOG_LEVELS)),
-            listen=None if flags.listen is None else parse_listen(flags.listen),
+            log_format=cast("LogFormat", flags.log_format),
+            log_level=cast("LogLevel", flags.log_level),
+            listen=None if flags.listen is None else _address(flags.listen),
         ),
     )
 
 
-def _last_words(result: RunResult) -> list[str]:
+def _address(text: str) -> Address:
+    try:
+        return parse_listen(text)
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, mend=error.mend, key=named("--listen"), value=text) from error
+
+
+def _last_words(result: RunResult) -> Iterator[str]:
     """Where everything is, and what to do next."""
-    folder = result.folder
-    lines = [f"note: {note}" for note in result.notes]
-    if result.statistics.requests.failed:
-        lines.append(f"failed requests: {folder.failed}")
-    if result.statistics.dataset is not None and folder.report.exists():
-        lines.append(f"dataset: {folder.train}, report: {folder.report}")
-    match result.statistics.state:
+    folder, statistics = result.folder, result.statistics
+    yield from (f"note: {note.replace('submit RUN', 'submit ' + quote(folder.name))}" for note in result.notes)
+    if statistics.requests.failed:
+        yield f"failed requests: {folder.failed}; --retry-failed sends them again"
+    if statistics.dataset is not None and folder.report.exists():
+        yield f"dataset: {folder.train}, report: {folder.report}"
+    if statistics.fine_tune is not None and statistics.fine_tune.get("model"):
+        yield f"tuned model: {statistics.fine_tune['model']}; talk to it with: tunemill chat {quote(folder.name)}"
+    match statistics.state:
         case RunState.BUDGET_REACHED:
-            lines.append(f"{result.reason}; raise the budget (--budget or [budget] usd) and run again to go on")
+            yield f"{result.reason}; raise the budget (--budget or [budget] usd) and run again to go on"
         case RunState.INTERRUPTED:
-            lines.append(f"{result.reason}; run again to go on")
+            yield f"{result.reason}; run again to go on"
         case RunState.REFUSED:
-            lines.append(f"tunemill: {result.reason}; mend it and run again to go on: what was answered is kept")
+            yield f"tunemill: {result.reason}; mend it and run again to go on: what was answered is kept"
         case _:
             pass
-    return lines

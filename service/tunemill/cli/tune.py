@@ -2,36 +2,51 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tunemill.app.folder import existing
 from tunemill.app.open_run import RecordedRun
-from tunemill.app.stages import locked, submit_run, tuning_of
+from tunemill.app.recorded import locked
+from tunemill.app.stages import submit_run, tuning_of
 from tunemill.app.tuning import Tuning, raise_unless_tuned, submission_notes
-from tunemill.cli.output import positive, print_json, talk
+from tunemill.cli.ending import DONE
+from tunemill.cli.output import print_json, print_pairs, talk
 from tunemill.events import Event, FineTuneChanged
 from tunemill.finetune.cancel import AlreadyEnded, Cancelled, CancelRequested
 from tunemill.finetune.decide import OverBudget
 from tunemill.finetune.record import FineTuneRecord
+from tunemill.finetune.store import load
+from tunemill.model import Json, picodollars
+from tunemill.telemetry import dollars, mask_secrets, one_line
 
 BUDGET_REACHED = 3
+_SHOWN = {
+    "state": "state",
+    "status": "status",
+    "job_id": "job",
+    "base_model": "base model",
+    "model": "model",
+    "usd_estimated": "estimated",
+    "usd": "cost",
+    "error": "error",
+}
+_EVENT_CHARS_MAX = 400
 T = TypeVar("T")
 
 
-def submit_command(name: str, *, again: bool, budget: float | None, as_json: bool) -> None:
-    """Submit; leaves with 3 where the budget does not cover the training."""
-    positive("--budget", budget)
+def submit_command(name: str, *, again: bool, budget: float | None, as_json: bool) -> int:
+    """Submit; the exit code, 3 where the budget does not cover the training."""
     result = _with_target(name, lambda run, stage: submit_run(run, stage, again=again, budget_usd=budget))
     for note in submission_notes(result):
-        talk(f"note: {note}")
+        talk("note: " + note.replace("submit RUN", f"submit {shlex.quote(name)}"))
     _print_record(result.record, as_json=as_json)
-    if isinstance(result, OverBudget):
-        raise SystemExit(BUDGET_REACHED)
+    return BUDGET_REACHED if isinstance(result, OverBudget) else DONE
 
 
 def watch_command(name: str, *, as_json: bool) -> None:
-    """Watch; leaves with 6 where the job ends without a model."""
+    """Watch. Raises FineTuningFailed where the job ends without a model."""
     ended = _with_target(name, lambda _, stage: stage.watch())
     _print_record(ended.record, as_json=as_json)
     raise_unless_tuned(ended)
@@ -43,6 +58,8 @@ def cancel_command(name: str, *, as_json: bool) -> None:
     match result:
         case CancelRequested():
             talk(f"fine-tuning job {result.job_id} will stop; it is {result.status or 'still there'} for now")
+            folder = existing(name)
+            _print_record(load(folder.path, folder.name), as_json=as_json)
         case Cancelled():
             talk(f"fine-tuning job {result.ended.job_id} is cancelled")
             _print_record(result.ended.record, as_json=as_json)
@@ -63,7 +80,8 @@ def _with_target(name: str, work: Callable[[RecordedRun, Tuning], Awaitable[T]])
 def _tell(event: Event) -> None:
     if isinstance(event, FineTuneChanged):
         status = f" [{event.status}]" if event.status else ""
-        talk(f"{event.what}{status} {event.message}".strip())
+        message = mask_secrets(one_line(event.message, chars_max=_EVENT_CHARS_MAX))
+        talk(f"{event.what}{status} {message}".strip())
 
 
 def _print_record(record: FineTuneRecord, *, as_json: bool) -> None:
@@ -71,6 +89,9 @@ def _print_record(record: FineTuneRecord, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    for key in ("state", "status", "job_id", "base_model", "model", "usd_estimated", "usd", "error"):
-        if summary.get(key) not in {None, ""}:
-            talk(f"{key:<14} {summary[key]}")
+    known = ((label, summary.get(key)) for key, label in _SHOWN.items())
+    print_pairs((label, _words(value)) for label, value in known if value not in {None, ""})
+
+
+def _words(value: Json) -> str:
+    return dollars(picodollars(value)) if isinstance(value, float) else str(value)

@@ -27,10 +27,10 @@ def main(argv: Sequence[str], *, program: str = PROGRAM) -> int:
     try:
         serve(options)
     except BackendMissing as problem:
-        print(problem, file=sys.stderr)  # noqa: T201  # the one message that a person must see
+        print(f"{program}: {problem}", file=sys.stderr)  # noqa: T201  # the one message that a person must see
         return 2
     except OSError as problem:
-        print(f"cannot serve on {options.host} port {options.port}: {problem}; choose another --host or --port",  # noqa: T201
-              file=sys.stderr)  # fmt: skip
+        where = f"{options.host} port {options.port}"
+        print(f"{program}: cannot serve on {where}: {problem}; choose another --host or --port", file=sys.stderr)  # noqa: T201
         return 2
     return 0

@@ -63,6 +63,11 @@ def parse_listen(value: str) -> Address:
     return Address(host, _port(port, value))
 
 
+async def check_listen(address: Address) -> None:
+    """See whether the address can be had at all. Raises ArgumentError."""
+    (await _listen(address)).close()
+
+
 @asynccontextmanager
 async def status_server(
     address: Address,
