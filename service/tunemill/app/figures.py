@@ -25,7 +25,6 @@ class LiveFigures:
         budget: Budget,
         clock: Clock,
         steps: tuple[Step, ...],
-        expected: Mapping[str, Picodollars],
         baseline: Counts,
         simulated: bool,
     ) -> None:
@@ -39,11 +38,15 @@ class LiveFigures:
         self._clock = clock
         self._steps = [step.name for step in steps]
         self._chain = Chain.of(steps)
-        self._expected = expected
+        self._expected: Mapping[str, Picodollars] = {}
         self._baseline = baseline
         self._simulated = simulated
         self._started_with = totals.attempts.total()
         self._started_at = clock.monotonic()
+
+    def expect(self, costs: Mapping[str, Picodollars]) -> None:
+        """What one answer of each step is expected to cost, until answers tell."""
+        self._expected = costs
 
     def take(self) -> RunStatistics:
         """The figures now."""
@@ -103,16 +106,19 @@ class LiveFigures:
         forecast = self._budget.settled + self._budget.uncertain
         for step, places in zip(self._steps, self._chain.counts, strict=True):
             done = max(counts.completed_by_step.get(step, 0), self._baseline.completed_by_step.get(step, 0))
+            left = max(0, rows * places - done)
             answered = self._totals.completed_of(step)
-            mean = self._totals.cost[step] / answered if answered else self._expected.get(step, 0)
-            forecast += round(max(0, rows * places - done) * mean)
+            mean = self._totals.cost[step] / answered if answered else self._expected.get(step)
+            if mean is None and left:
+                return None
+            forecast += round(left * (mean or 0))
         return forecast
 
     def _eta_s(self, counts: RequestCounts) -> float | None:
         done = self._totals.attempts.total() - self._started_with
         elapsed = self._clock.monotonic() - self._started_at
         left = counts.waiting + counts.in_flight
-        if self.engine is None or not left or not done or elapsed <= 0:
+        if self.state is not RunState.RUNNING or not left or not done or elapsed <= 0:
             return None
         return left * elapsed / done
 

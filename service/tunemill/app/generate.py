@@ -25,7 +25,7 @@ from tunemill.engine import (
 )
 from tunemill.events import Event
 from tunemill.files import raise_open_files_limit
-from tunemill.model import Lane, Picodollars, Request, Row
+from tunemill.model import Lane, Request, Row
 from tunemill.plan import Unsendable
 from tunemill.recipe import Recipe
 from tunemill.settings import ProviderAccess
@@ -152,7 +152,6 @@ def live_figures(
     *,
     rows: int,
     budget: Budget,
-    expected: Mapping[str, Picodollars],
     simulated: bool,
     clock: Clock,
 ) -> LiveFigures:
@@ -164,7 +163,6 @@ def live_figures(
         budget=budget,
         clock=clock,
         steps=opened.steps,
-        expected=expected,
         baseline=counts_on_record(run.journal, planned, opened.steps),
         simulated=simulated,
     )

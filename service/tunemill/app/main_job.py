@@ -16,11 +16,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from tunemill.app.dataset import build_dataset, dataset_on_record, write_failed
 from tunemill.app.folder import RunFolder
+from tunemill.app.forecast import BudgetWatch, expected_costs
 from tunemill.app.generate import GenerateOptions, Generation, connected, live_figures
 from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_for, writing_to
 from tunemill.app.pilot import show_pilot
@@ -102,7 +104,8 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
         folder.make()
         events = Events()
         with writing_to(folder, opened, rows=rows, simulated=simulated, clock=clock, emit=events.emit) as run:
-            return await _MainJob(options, opened, run, rows, access, events, clock).carry_out()
+            expected = partial(expected_costs, opened, environment, limit=options.generate.limit)
+            return await _MainJob(options, opened, run, rows, access, expected, events, clock).carry_out()
 
 
 def _check_until(until: Until | None, opened: OpenRecipe) -> None:
@@ -152,6 +155,7 @@ class _MainJob:
         run: OpenRun,
         rows: int,
         access: Callable[[str], ProviderAccess],
+        expected: Callable[[], Mapping[str, Picodollars]],
         events: Events,
         clock: Clock,
     ) -> None:
@@ -160,6 +164,7 @@ class _MainJob:
         self._run = run
         self._rows = rows
         self._access = access
+        self._expected = expected
         self._events = events
         self._clock = clock
         self._simulated = options.local is not None
@@ -172,7 +177,7 @@ class _MainJob:
         settled = totals.settled + self._training
         self._budget = Budget(opened.budget, settled=settled, uncertain=totals.uncertain)
         self._figures = live_figures(
-            opened, run, rows=rows, budget=self._budget, expected={}, simulated=self._simulated, clock=clock
+            opened, run, rows=rows, budget=self._budget, simulated=self._simulated, clock=clock
         )
 
     async def carry_out(self) -> RunResult:
@@ -269,11 +274,19 @@ class _MainJob:
                     simulated=self._simulated,
                 )
             )
+            await self._look_ahead()
             ending = await self._generation.run()
         duplicates = self._generation.dispatcher.counts.duplicate_rows
         if duplicates:
             self._notes.append(f"{duplicates} rows of the source are exact copies of others and were left out")
         return ending.state, ending.reason
+
+    async def _look_ahead(self) -> None:
+        """Say before the first request, and from then on, whether the budget will do."""
+        self._figures.expect(await asyncio.to_thread(self._expected))
+        watch = BudgetWatch(self._figures.take, rows=self._rows, emit=self._events.emit)
+        watch.look()
+        self._events.subscribe(watch.on_event)
 
     async def _build(self) -> None:
         built = await asyncio.to_thread(
