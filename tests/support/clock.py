@@ -87,13 +87,17 @@ class ManualClock:
             self._fire(at)
         return at is not None
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work; whenever everybody waits for time, time passes. Raises EverybodyWaits where all hangs."""
+    async def run(self, work: Coroutine[Any, Any, T], *, each_turn: Callable[[], object] = lambda: None) -> T:
+        """Do the work; whenever everybody waits for time, time passes. Raises EverybodyWaits where all hangs.
+
+        `each_turn` is called at every turn of the event loop, between whatever else is going on.
+        """
         loop: Any = asyncio.get_running_loop()
         task = asyncio.create_task(work)
         try:
             while not task.done():
                 await asyncio.sleep(0)
+                each_turn()
                 # While this runs, the list holds everybody else's turns.
                 if not loop._ready and not task.done() and not self.advance_to_next():
                     raise EverybodyWaits("nothing is ready and no timer is set")

@@ -1,6 +1,7 @@
 """The journal as the engine sees it: the engine's words on one side, the journal's lines on the other.
 
-Every line is taken into account (totals, index) only after it is durable.
+Every line that somebody waits for is taken into account (totals, index) only after it is durable. The others (rows,
+places that are served) become durable with, or before, the next that is.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from tunemill.journal import (
     Failed,
     Journal,
     JournalWriter,
+    KnownRequest,
     Line,
     RequestState,
     Reused,
@@ -52,14 +54,14 @@ class JournalRecorder:
         self._steps = steps
         self._retry_failed = retry_failed
         self._keep_existing = keep_existing
+        self._began = journal.end
 
     def row(self, position: int, row: Row) -> bool:
         """See `Recorder.row`."""
-        if self._index.is_at(position, row.id):
-            return True
+        # Positions behind this one are an earlier walk's: only where the row was seen last says something.
         known = self._index.row(row.id)
-        if known is not None and known.position < position and self._index.is_at(known.position, row.id):
-            return False
+        if known is not None and known.position <= position and self._index.is_at(known.position, row.id):
+            return known.position == position
         has_fields = known is not None and known.location.length > 0
         self._append(RowSeen(position=position, row=row.id, fields=None if has_fields else row.fields))
         return True
@@ -77,8 +79,7 @@ class JournalRecorder:
             return Standing.KEPT, 0
         if known is None:
             return Standing.NEW, 0
-        is_failed = known.state is RequestState.FAILED and not self._retry_failed
-        return Standing.SET_ASIDE if is_failed else Standing.NEW, known.attempts
+        return Standing.SET_ASIDE if self._is_set_aside(known) else Standing.NEW, known.attempts
 
     def serve(self, place: Place, request: Request) -> None:
         """See `Recorder.serve`."""
@@ -192,6 +193,13 @@ class JournalRecorder:
             )
         )
         return request_id
+
+    def _is_set_aside(self, known: KnownRequest) -> bool:
+        """Whether it failed for good, in this process where those of earlier ones are to be tried again."""
+        if known.state is not RequestState.FAILED:
+            return False
+        here, began = known.outcome, self._began
+        return not self._retry_failed or (here.segment, here.offset) >= (began.segment, began.end)
 
     def _has_answer(self, place: Place) -> bool:
         known = self._index.slot_request(place.row.id, self._steps[place.step].name, place.sample)

@@ -75,6 +75,7 @@ class Dispatcher:
         }
         self._room = sum(of_lane.concurrency for of_lane in limits.values()) + ROOM_BESIDE_CONCURRENCY
         self._pending: dict[str, Job] = {}
+        self._places = 0  # that pending jobs serve: a thousand rows may ask for the same
         self._has_room = asyncio.Event()
         self.is_walked = False
         self._ending: Ending | None = None
@@ -126,7 +127,7 @@ class Dispatcher:
             self._over.set()
             self._has_room.set()
             for lane in self._lanes.values():
-                lane.wake()
+                lane.end()
 
     def _end_if_done(self) -> None:
         if self.is_walked and not self._pending:
@@ -157,7 +158,7 @@ class Dispatcher:
         if not self._steps:
             return
         for sample in range(self._steps[0].samples):
-            while len(self._pending) >= self._room and not self.is_ending():
+            while self._places >= self._room and not self.is_ending():
                 await wait_for(self._has_room, self._tools.clock, None)
             if self.is_ending():
                 return
@@ -173,6 +174,7 @@ class Dispatcher:
         if twin is not None:
             self._tools.recorder.serve(place, request)
             twin.places.append(place)
+            self._places += 1
             return
         standing, attempts = self._tools.recorder.look_up(place, request)
         if standing is Standing.NEW:
@@ -194,6 +196,7 @@ class Dispatcher:
             attempts=attempts,
         )
         self._pending[request.id] = job
+        self._places += 1
         self._lanes[request.lane].enqueue(job)
 
     def _completed(self, place: Place, read: Callable[[], Completion]) -> None:
@@ -242,16 +245,19 @@ class Dispatcher:
         self.counts.in_flight += 1
         task = self._tasks.create_task(attempt())
         self._sending.add(task)
-        task.add_done_callback(self._landed_one)
+        task.add_done_callback(self._sending_ended)
 
-    def _landed_one(self, task: asyncio.Task[None]) -> None:
+    def _sending_ended(self, task: asyncio.Task[None]) -> None:
         self._sending.remove(task)
-        self.counts.in_flight -= 1
         self._landed.set()
+
+    def landed(self) -> None:
+        """One attempt less is in flight."""
+        self.counts.in_flight -= 1
 
     def answered(self, job: Job, completion: Completion) -> None:
         """Every place of the job is completed."""
-        del self._pending[job.request.id]
+        self._forget(job)
         for place in job.places:
             self._completed(place, lambda: completion)
         self._has_room.set()
@@ -259,11 +265,15 @@ class Dispatcher:
 
     def gave_up(self, job: Job, failure: Failure) -> None:
         """Every place of the job is failed."""
-        del self._pending[job.request.id]
+        self._forget(job)
         for place in job.places:
             self._failed(place, f"step {self._steps[place.step].name} failed: {failure.kind.value}")
         self._has_room.set()
         self._end_if_done()
+
+    def _forget(self, job: Job) -> None:
+        del self._pending[job.request.id]
+        self._places -= len(job.places)
 
     def freed(self) -> None:
         """Money came free, perhaps: whoever waits for it looks again."""
@@ -314,11 +324,10 @@ class Dispatcher:
         return sum(lane.gates.circuit.is_open for lane in self._lanes.values())
 
     def _waiting_upstream(self) -> int:
-        """Places behind the first step that cannot be rendered yet."""
-        if not self._steps:
-            return 0
-        first = sum(1 for job in self._pending.values() if job.places[0].step == 0)
-        return first * (self._chain.requests_per_row // self._chain.counts[0] - 1)
+        """Places that read, directly or not, the answer to a request that is under way."""
+        counts = self._chain.counts
+        below = [sum(counts[step + 1 :]) // counts[step] for step in range(len(counts))]
+        return sum(below[place.step] for job in self._pending.values() for place in job.places)
 
 
 def _is_usable(completion: Completion) -> bool:

@@ -26,7 +26,7 @@ from tunemill.engine import telling
 from tunemill.engine.budget import Budget
 from tunemill.engine.gates import Change, Gates, Wait
 from tunemill.engine.pacing import LaneLimits
-from tunemill.engine.retry import GiveUp, RetryLimits, StopRun, TryAgain, decide
+from tunemill.engine.retry import Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide
 from tunemill.engine.work import Executor, Job, Prices, Recorder
 from tunemill.events import CircuitChanged, Event, LimitChanged
 from tunemill.model import (
@@ -74,6 +74,8 @@ class Owner(Protocol):
 
     def spawn(self, attempt: Attempt) -> None: ...
 
+    def landed(self) -> None: ...
+
     def answered(self, job: Job, completion: Completion) -> None: ...
 
     def gave_up(self, job: Job, failure: Failure) -> None: ...
@@ -119,6 +121,7 @@ class LaneWorker:
         self._head: Job | None = None
         self._reason = WaitReason.QUEUE
         self._waiting_for_reply: set[asyncio.Task[Any]] = set()
+        self._at_throttle: asyncio.Task[Any] | None = None
         self._is_cut = False
         self._bad_requests = 0
         self._has_answered = False
@@ -134,11 +137,18 @@ class LaneWorker:
         """Something changed that this lane may be waiting for."""
         self._wake.set()
 
+    def end(self) -> None:
+        """The run ends: nothing leaves any more, not even what waits at the throttle."""
+        self._wake.set()
+        if self._at_throttle is not None:
+            self._at_throttle.cancel()
+
     def cut(self) -> None:
         """The grace is over: whatever waits for a reply stops waiting. Outcomes that are being written are written."""
-        self._is_cut = True
-        for task in self._waiting_for_reply:
-            task.cancel()
+        if not self._is_cut:
+            self._is_cut = True
+            for task in self._waiting_for_reply:
+                task.cancel()
 
     async def run(self) -> None:
         """Send what is in the queue, in order and within the limits, until the run ends."""
@@ -149,6 +159,7 @@ class LaneWorker:
                 await self._give_up(job, _too_large(job, limit), None)
             elif await self._admit(job):
                 self.in_flight += 1
+                job.is_in_flight = True
                 self._owner.spawn(partial(self._attempt, job))
             self._head = None
 
@@ -167,14 +178,28 @@ class LaneWorker:
         while not self._owner.is_ending():
             wait = self._blocked(job)
             if wait is None:
-                self._reason = WaitReason.REQUESTS_PER_MINUTE
-                await self._throttle.acquire()
+                if not await self._pass_throttle():
+                    break
                 self.gates.took(self._tools.clock.monotonic(), tokens=job.tokens)
                 return True
             self._reason = wait.reason
             await wait_for(self._wake, self._tools.clock, wait.seconds)
         self._account(job, uncertain=0)
         return False
+
+    async def _pass_throttle(self) -> bool:
+        """Return when the throttle lets one more through; False where the run ends first."""
+        self._reason = WaitReason.REQUESTS_PER_MINUTE
+        task = self._at_throttle = asyncio.current_task()
+        assert task is not None
+        try:
+            await self._throttle.acquire()
+        except asyncio.CancelledError:
+            if not self._owner.is_ending() or task.uncancel() > 0:
+                raise
+        finally:
+            self._at_throttle = None
+        return not self._owner.is_ending()
 
     def _blocked(self, job: Job) -> Wait | None:
         budget = self._tools.budget
@@ -205,11 +230,18 @@ class LaneWorker:
                 case _:
                     assert_never(reply)
         finally:
+            self._land(job)
+
+    def _land(self, job: Job) -> None:
+        """What becomes of the attempt is known, and durable: from now on it is counted as that, and not in flight."""
+        if job.is_in_flight:
+            job.is_in_flight = False
             self.in_flight -= 1
+            self._owner.landed()
             self._wake.set()
 
     async def _send(self, job: Job) -> Reply:
-        if self._is_cut:
+        if self._owner.is_ending():
             return _interrupted("the run was stopped before it left", may_be_billed=False)
         task = asyncio.current_task()
         assert task is not None
@@ -217,9 +249,8 @@ class LaneWorker:
         try:
             return await self._executor(job.request, self._timeout_s)
         except asyncio.CancelledError:
-            if not self._is_cut:
+            if not self._is_cut or task.uncancel() > 0:
                 raise
-            task.uncancel()
             return _interrupted("the run was stopped before the answer came", may_be_billed=True)
         finally:
             self._waiting_for_reply.discard(task)
@@ -238,39 +269,49 @@ class LaneWorker:
         if usage is not None:
             self.gates.tokens.add(self._tools.clock.monotonic(), usage.input + usage.output)
         self._tools.emit(telling.completed(job, completion, cost, duration_s))
+        self._land(job)
         self._owner.answered(job, completion)
         self._owner.freed()
 
     async def _undelivered(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
         is_outage = self.gates.circuit.is_open
         self._react(failure, sent_at, now)
-        if failure.kind is FailureKind.RATE_LIMITED:
-            job.troubled_since = now if job.troubled_since is None else job.troubled_since
-        elif not is_outage:
-            job.failures += 1
-        decision = decide(
-            failure,
-            attempts=max(1, job.failures),
-            troubled_s=self.gates.circuit.open_for_s(now) if is_outage else now - (job.troubled_since or now),
-            limits=self._tools.retry,
-            is_outage=is_outage,
-            random=self._tools.random,
-        )
+        decision = self._decide(job, failure, now, is_outage=is_outage)
         match decision:
             case GiveUp():
                 await self._give_up(job, failure, now - sent_at)
             case TryAgain():
                 await self._record_failed_attempt(job, failure)
                 self._tools.emit(telling.attempt_failed(job, failure, decision.delay_s, now - sent_at))
-                if decision.reason is WaitReason.RETRY_AFTER:
-                    self.gates.pause(now + decision.delay_s)
+                if failure.retry_after_s is not None:
+                    self.gates.pause(now + min(failure.retry_after_s, self._tools.retry.outage_max_s))
+                self._land(job)
                 heapq.heappush(self._retries, (now + decision.delay_s, next(self._order), decision.reason, job))
             case StopRun():
+                self._owner.refused(decision.message)  # at once: while the outcome is written, more would leave
                 await self._record_failed_attempt(job, failure)
-                self._owner.refused(decision.message)
             case _:
                 assert_never(decision)
         self._owner.freed()
+
+    def _decide(self, job: Job, failure: Failure, now: float, *, is_outage: bool) -> Decision:
+        is_refusal = failure.kind is FailureKind.RATE_LIMITED
+        circuit = self.gates.circuit
+        if is_refusal:
+            job.refusals += 1
+            job.troubled_since = now if job.troubled_since is None else job.troubled_since
+        elif not is_outage and failure.kind is not FailureKind.INTERRUPTED:
+            job.failures += 1
+        refused_since = now if job.troubled_since is None else job.troubled_since
+        return decide(
+            failure,
+            attempts=max(1, job.refusals if is_refusal else job.failures),
+            troubled_s=circuit.open_for_s(now) if is_outage else now - refused_since,
+            limits=self._tools.retry,
+            is_outage=is_outage,
+            others_pass=not is_outage and circuit.progress_at > refused_since,
+            random=self._tools.random,
+        )
 
     async def _record_failed_attempt(self, job: Job, failure: Failure) -> None:
         uncertain = job.worst if failure.may_be_billed else 0
@@ -282,6 +323,7 @@ class LaneWorker:
         await self._tools.recorder.failed(job.request, job.attempts, failure, uncertain)
         self._account(job, uncertain)
         self._tools.emit(telling.failed(job, failure, duration_s))
+        self._land(job)
         self._owner.gave_up(job, failure)
 
     def _account(self, job: Job, uncertain: int) -> None:
@@ -298,7 +340,7 @@ class LaneWorker:
         if failure.kind is FailureKind.RATE_LIMITED:
             self._tell(self.gates.rate_limited(sent_at=sent_at, now=now))
         elif failure.kind in _OUTAGE_KINDS:
-            if self.gates.circuit.failed(now):
+            if self.gates.circuit.failed(sent_at=sent_at, now=now):
                 failures = self.gates.circuit.failures
                 self._tools.emit(CircuitChanged(lane=self.lane, is_open=True, failures=failures))
         elif failure.kind is FailureKind.BAD_REQUEST:

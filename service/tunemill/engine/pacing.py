@@ -171,5 +171,6 @@ class RateMeter:
         """The rate over the last minute, or over the time since the first passing where that is shorter."""
         if self._from is None:
             return 0.0
-        span = min(self.WINDOW_S, max(1.0, now - self._from))
-        return sum(amount for second, amount in self._bins.items() if second > now - span - 1) / span * 60
+        begin = int(now) - self.WINDOW_S + 1
+        span = max(1.0, now - max(self._from, begin))
+        return sum(amount for second, amount in self._bins.items() if second >= begin) / span * 60

@@ -58,12 +58,14 @@ def decide(
     troubled_s: float,
     limits: RetryLimits,
     is_outage: bool,
+    others_pass: bool,
     random: Random,
 ) -> Decision:
     """The answer to a failure.
 
-    `attempts` counts the failed attempts that count, this one included if it does; `troubled_s` is how long this
-    request has been refused or the provider been out; `is_outage` says that the circuit is open, when nothing counts.
+    `attempts` counts the failed attempts of this sort (refusals, or those that count), this one included; `troubled_s`
+    is how long this request has been refused or the provider been out; `is_outage` says that the circuit is open, when
+    nothing counts; `others_pass` says that other requests were answered while this one was refused.
     """
     match failure.kind:
         case FailureKind.BAD_KEY | FailureKind.QUOTA_EXHAUSTED | FailureKind.MODEL_UNKNOWN:
@@ -71,7 +73,12 @@ def decide(
         case FailureKind.BAD_REQUEST | FailureKind.TOO_LARGE | FailureKind.UPSTREAM_FAILED:
             return GiveUp()
         case FailureKind.RATE_LIMITED:
+            if others_pass and troubled_s > limits.outage_max_s:
+                return GiveUp()
             return _again(failure, attempts, troubled_s, limits, counts=False, random=random)
+        case FailureKind.INTERRUPTED:
+            # We stopped it ourselves: it says nothing of the request, which the next process sends again.
+            return TryAgain(delay_s=0.0, reason=WaitReason.BACKOFF, counts=False)
         case (
             FailureKind.OVERLOADED
             | FailureKind.SERVER_ERROR
@@ -80,7 +87,6 @@ def decide(
             | FailureKind.NOT_CONNECTED
             | FailureKind.DISCONNECTED
             | FailureKind.BAD_REPLY
-            | FailureKind.INTERRUPTED
         ):
             if not is_outage and stop_after_attempt(limits.attempts_max)(_state(attempts)):
                 return GiveUp()
@@ -95,9 +101,9 @@ def _again(
     asked = failure.retry_after_s
     if not counts and troubled_s + (asked or 0.0) > limits.outage_max_s:
         return StopRun(message=_OUTAGE.format(limits.outage_max_s, asked or 0.0, failure.message))
-    if asked is not None:
-        return TryAgain(delay_s=min(asked, limits.outage_max_s), reason=WaitReason.RETRY_AFTER, counts=counts)
     delay_s = _CURVE(_state(attempts)) * random.uniform(0.5, 1.0)
+    if asked is not None and asked >= delay_s:
+        return TryAgain(delay_s=min(asked, limits.outage_max_s), reason=WaitReason.RETRY_AFTER, counts=counts)
     return TryAgain(delay_s=delay_s, reason=WaitReason.BACKOFF, counts=counts)
 
 

@@ -42,7 +42,9 @@ class Job:
     tokens: int  # what the provider is expected to count when it admits the request
     attempts: int = 0  # all sendings, over restarts
     failures: int = 0  # failed attempts that count against attempts_max, in this process
+    refusals: int = 0  # 429s, in this process
     is_reserved: bool = False
+    is_in_flight: bool = False
     troubled_since: float | None = None
 
 
