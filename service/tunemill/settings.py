@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from tunemill.errors import ArgumentError
-from tunemill.recipe import DEFAULT_BASE_URL, Recipe
+from tunemill.recipe import DEFAULT_BASE_URL, Recipe, has_credentials, problem_of_url
 
 BASE_URL_ENV = "OPENAI_BASE_URL"
 
@@ -20,15 +19,16 @@ class ProviderAccess:
 
 def default_base_url(environment: Mapping[str, str]) -> str:
     """Where a provider is that names no address: OPENAI_BASE_URL, else the hosted API. Raises ArgumentError."""
-    from_environment = environment.get(BASE_URL_ENV, "").strip()
-    if not from_environment:
+    url = environment.get(BASE_URL_ENV, "").strip()
+    if not url:
         return DEFAULT_BASE_URL
-    parts = urlsplit(from_environment)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if has_credentials(url):
         raise ArgumentError(
-            "not an address", mend="set it to something like https://host/v1", key=BASE_URL_ENV, value=from_environment
+            "there is a password or a key in it", mend="take it out; keys have variables of their own", key=BASE_URL_ENV
         )
-    return from_environment
+    if problem := problem_of_url(url):
+        raise ArgumentError(problem, mend="set it to something like https://host/v1", key=BASE_URL_ENV, value=url)
+    return url
 
 
 def access_to(recipe: Recipe, name: str, environment: Mapping[str, str]) -> ProviderAccess:

@@ -99,8 +99,9 @@ def fit_for(path: Path, *, run: str, simulated: bool) -> RunFolder:
 def new_or_existing(path: Path) -> RunFolder:
     """A run folder, or a place for one. Raises ArgumentError."""
     try:
-        if path.exists() and not path.is_dir():
-            raise ArgumentError("is not a folder", mend=_ANOTHER, file=path)
+        for place in (path, *path.parents):
+            if place.exists() and not place.is_dir():
+                raise ArgumentError("is not a folder", mend=_ANOTHER, file=place)
         if path.is_dir() and not (path / "journal").is_dir() and (foreign := _foreign(path)):
             raise ArgumentError(f"the folder holds other things ({foreign}) and no run", mend=_ANOTHER, file=path)
     except OSError as error:

@@ -10,7 +10,7 @@ from tunemill.app.open_run import RecordedRun, reading
 from tunemill.app.pilot import prompt_text
 from tunemill.app.reading import Outcome, outcomes
 from tunemill.app.recorded import is_simulated, statistics_of
-from tunemill.cli.output import page, print_json, print_pairs
+from tunemill.cli.output import page, print_json, print_pairs, talk
 from tunemill.journal import RequestState
 from tunemill.model import Json, picodollars
 from tunemill.statistics import RunStatistics
@@ -59,13 +59,20 @@ def show_completions(name: str, *, failed: bool, where: str | None, as_json: boo
     with reading(existing(name)) as run:
         simulated = is_simulated(run)
         console = page()
+        shown = 0
         for entry in _entries(run, failed=failed):
             if not picks(entry):
                 continue
+            shown += 1
             if as_json:
                 print_json(entry, indented=False)
             else:
                 console.print(answer_panel(**_panel(entry, simulated=simulated)))
+        if not shown:
+            talk(
+                f"nothing to show: the run has no {'failures' if failed else 'completions'}"
+                + (" like that" if where else "")
+            )
 
 
 def _picker(where: str | None) -> Callable[[dict[str, Any]], bool]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from tunemill.local.faults import Fault, FaultRates
 from tunemill.local.options import JobPace, LlamaOptions, ServerOptions, SideEffect
@@ -17,6 +17,13 @@ _DESCRIPTION = (
     "limits, latency and faults while it runs: POST /control. When it is ready it prints one line of JSON."
 )
 _Value = TypeVar("_Value")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake; the flags themselves are a screenful, which `--help` shows."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
 def parse_arguments(argv: Sequence[str], *, program: str = PROGRAM) -> ServerOptions:
@@ -67,7 +74,7 @@ def _job_pace(parsed: argparse.Namespace) -> JobPace:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(program, description=_DESCRIPTION, allow_abbrev=False)
+    parser = _Parser(program, description=_DESCRIPTION, allow_abbrev=False)
     _add_serving(parser)
     _add_answers(parser)
     _add_limits(parser)

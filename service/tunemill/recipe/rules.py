@@ -80,12 +80,12 @@ def _provider(provider: ProviderSection, key: str, fault: Fault) -> Iterator[Rec
     if not provider.api_key_env:
         mend = 'name the environment variable that holds the key, such as "OPENAI_API_KEY"'
         yield fault("is empty", mend=mend, key=f"{key}.api_key_env", value="")
-    if provider.base_url is not None and (problem := _problem_of_url(provider.base_url)):
+    if provider.base_url is not None and (problem := problem_of_url(provider.base_url)):
         mend = 'write an address such as "https://api.openai.com/v1"'
         yield fault(problem, mend=mend, key=f"{key}.base_url", value=provider.base_url)
 
 
-def _problem_of_url(url: str) -> str:
+def problem_of_url(url: str) -> str:
     """What is wrong with the address; "" where nothing is."""
     try:
         parts = urlsplit(url)

@@ -83,7 +83,7 @@ def _entry(key: str, value: Any, at: tuple[str | int, ...], path: Path) -> Itera
 
 def _is_secret(key: str, value: str) -> bool:
     if key == "base_url":
-        return _has_credentials(value)
+        return has_credentials(value)
     return bool(_NAMES.search(key)) or _starts_like_a_key(value)
 
 
@@ -99,6 +99,7 @@ def _is_variable(value: str) -> bool:
     return not (mixed and len(value) >= 20)
 
 
-def _has_credentials(url: str) -> bool:
+def has_credentials(url: str) -> bool:
+    """Whether the address holds a user name, a password or a key."""
     authority = url.partition("://")[2].partition("/")[0]
     return "@" in authority or re.search(r"(?i)[?&](?:[\w-]*key|token|sig|secret)=", url) is not None
