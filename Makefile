@@ -24,7 +24,7 @@ help:
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
 DEMO := runs/movie-plots-demo
-DEMO_ROWS := 16
+DEMO_ROWS := 14
 
 # A demo that was interrupted goes on where it stopped; one that came to its end starts from nothing.
 demo: $(READY)
