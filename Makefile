@@ -11,9 +11,9 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 PINNED := --require-hashes --only-binary :all:
 
 # The first Python on the path that is new enough; running it is the only way to know that it works.
-FIND_PYTHON := for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
+FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
-	test -n "$$python" || { echo "Python 3.11 or newer is needed, and none is on the path; make PYTHON=/path/to/python3.11 names one" >&2; exit 1; }
+	test -n "$$python" || { echo "Python 3.11 or newer is needed, and $(if $(PYTHON),$(PYTHON) is not,none is on the path); make PYTHON=/path/to/python3.11 names one" >&2; exit 1; }
 
 help:
 	@echo "make demo    the movie-plots example on a small model on this machine, about two minutes, no key needed"
