@@ -10,6 +10,7 @@ from tunemill.app.folder import RUNS, RunFolder, fit_for
 from tunemill.app.prices import PriceBook, price_book
 from tunemill.clock import Clock
 from tunemill.engine import Step
+from tunemill.errors import RunFolderError
 from tunemill.events import Event
 from tunemill.files import write_whole
 from tunemill.journal import Journal, JournalWriter, Opened, open_for_reading, open_for_writing
@@ -143,7 +144,10 @@ class RecordedRun:
 
 @contextlib.contextmanager
 def reading(folder: RunFolder) -> Iterator[RecordedRun]:
-    """Open a run folder without changing anything in it."""
+    """Open a run folder without changing anything in it. Raises RunFolderError, and RecipeError for its recipe."""
+    if not folder.recipe.exists():
+        mend = "run the recipe again: it writes its copy anew"
+        raise RunFolderError("the run's copy of its recipe is gone", mend=mend, file=folder.recipe)
     loaded = load_recipe(folder.recipe)
     with contextlib.closing(open_for_reading(folder.journal)) as journal:
         yield RecordedRun(folder=folder, loaded=loaded, journal=journal)
