@@ -52,8 +52,9 @@ class Circuit:
             self._failing_since = max(sent_at, self.progress_at)
         self.failures += 1
         if self._opened_at is not None:
-            self._probe_delay_s = min(PROBE_MOST_S, self._probe_delay_s * 2)
-            self._probe_at = now + self._probe_delay_s
+            if sent_at >= self._opened_at:  # what was under way when it opened is no probe
+                self._probe_delay_s = min(PROBE_MOST_S, self._probe_delay_s * 2)
+                self._probe_at = now + self._probe_delay_s
             return False
         if self.failures < FAILURES_TO_OPEN or now - self._failing_since < QUIET_S_TO_OPEN:
             return False
