@@ -101,7 +101,7 @@ def writing_to(
     lock = folder.lock()
     try:
         journal, writer, interrupted = open_for_writing(folder.journal, clock=clock, emit=emit)
-        with contextlib.closing(journal):
+        try:
             write_whole(folder.recipe, write_snapshot(opened.loaded).encode())
             for line in interrupted:
                 journal.add(line, writer.append(line))
@@ -115,6 +115,8 @@ def writing_to(
             )
             journal.add(began, writer.append(began))
             yield OpenRun(folder=folder, journal=journal, writer=writer)
+        finally:
+            journal.close_after(writer)
     finally:
         lock.release()
 

@@ -1,4 +1,4 @@
-"""Where things stand in the journal, by id: derived from the journal at every start, bounded in memory, thrown away.
+"""Where things stand in the journal, by id: derived from the journal, bounded in memory, thrown away.
 
 SQLite keeps it in a nameless file beside the journal with a fixed cache, so that a million requests cost disk and not
 memory. Ids are kept as their first 64 bits; two ids of one run that share them are less likely than a broken disk.
@@ -6,9 +6,11 @@ memory. Ids are kept as their first 64 bits; two ids of one run that share them 
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tunemill.errors import RunFolderUnwritable
 from tunemill.journal.segments import Location
 
 CACHE_KIB = 8 * 1024
+FORMAT = 1  # to be raised whenever a table, or what stands in it, comes to mean something else
 _OFFSET_BITS = 40
 NOWHERE = Location(0, 0, 0)
 
@@ -25,6 +28,7 @@ CREATE TABLE request (
 CREATE TABLE row (id INTEGER PRIMARY KEY, place INT, length INT, position INT);
 CREATE TABLE position (k INTEGER PRIMARY KEY, row INT);
 CREATE TABLE slot (id INTEGER PRIMARY KEY, request INT, row INT);
+CREATE TABLE counted (state INTEGER PRIMARY KEY, slots INT);
 """
 
 
@@ -66,26 +70,42 @@ def key_of(hex_id: str) -> int:
 class Index:
     """Requests, rows, positions of rows, and slots (row, step, sample) with the request that serves each."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place."""
+    def __init__(self, path: Path | None, *, is_image: bool = False) -> None:
+        """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place.
+
+        With `is_image`, `path` is a file that `save` wrote, and its content is where this index begins.
+        """
         self._path = path
-        if path is not None:
+        self.is_changed = not is_image  # since the image
+        if path is not None and not is_image:
             path.unlink(missing_ok=True)  # a process that was killed between creating and unlinking left it
         try:
             self._db = sqlite3.connect("" if path is None else path, isolation_level=None, check_same_thread=False)
             self._db.executescript(
                 f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"
-                f"PRAGMA cache_size=-{CACHE_KIB}; BEGIN; {_SCHEMA}"
+                f"PRAGMA cache_size=-{CACHE_KIB}; BEGIN; {'' if is_image else _SCHEMA}"
             )
         except sqlite3.Error as error:
             raise _unwritable(path, error) from error
-        if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        finally:
+            if path is not None:
+                path.unlink(missing_ok=True)
+        self._slots: Mapping[RequestState, int] | None = None  # counted, and nothing was written since
+        if is_image:
+            self._slots = {RequestState(state): slots for state, slots in self._all("SELECT * FROM counted")}
 
     def close(self) -> None:
         """Forget everything."""
         self._db.close()
+
+    def save(self, path: Path) -> None:
+        """Copy it to a file. Raises sqlite3.Error, and is of no use afterwards."""
+        self._db.execute("DELETE FROM counted")
+        self._db.executemany("INSERT INTO counted VALUES (?,?)", self._counted().items())
+        self._db.execute("COMMIT")
+        with contextlib.closing(sqlite3.connect(path)) as copy:
+            copy.execute("PRAGMA synchronous=OFF")  # whoever names the file sees to it that it is on disk
+            self._db.backup(copy)
 
     def request(self, request_id: str) -> KnownRequest | None:
         """What is known of a request."""
@@ -161,11 +181,19 @@ class Index:
 
     def slots_in(self, state: RequestState) -> int:
         """How many slots of rows that are in the source now are served by a request in this state."""
-        query = (
-            "SELECT count(*) FROM slot s JOIN request r ON r.id=s.request JOIN row w ON w.id=s.row "
-            "JOIN position p ON p.k=w.position AND p.row=w.id WHERE r.state=?"
-        )
-        return int(self._one(query, (int(state),))[0])
+        return self._counted().get(state, 0)
+
+    def positions_with(self, state: RequestState) -> Iterator[int]:
+        """In order, the positions of rows of which a slot is served by a request in this state."""
+        if self.slots_in(state):
+            found = self._all(f"SELECT DISTINCT p.k {_SLOTS_IN_SOURCE} WHERE r.state=? ORDER BY p.k", (int(state),))
+            yield from (position for (position,) in found)
+
+    def _counted(self) -> Mapping[RequestState, int]:
+        if self._slots is None:
+            counted = self._all(f"SELECT r.state, count(*) {_SLOTS_IN_SOURCE} GROUP BY r.state")
+            self._slots = {RequestState(state): slots for state, slots in counted}
+        return self._slots
 
     def _one(self, query: str, values: tuple[object, ...] = ()) -> Any:
         try:
@@ -173,7 +201,14 @@ class Index:
         except sqlite3.OperationalError as error:  # reading may have to make room in the cache by writing
             raise _unwritable(self._path, error) from error
 
+    def _all(self, query: str, values: tuple[object, ...] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
+
     def _write(self, statement: str, values: Iterable[tuple[object, ...]]) -> None:
+        self._slots, self.is_changed = None, True
         try:
             self._db.executemany(statement, values)
         except sqlite3.OperationalError as error:
@@ -191,6 +226,12 @@ _REQUEST_BY_SLOT = (
 )
 
 
+_SLOTS_IN_SOURCE = (
+    "FROM slot s JOIN request r ON r.id=s.request JOIN row w ON w.id=s.row "
+    "JOIN position p ON p.k=w.position AND p.row=w.id"
+)
+
+
 def _unwritable(path: Path | None, error: sqlite3.Error) -> RunFolderUnwritable:
     where = "the system's temporary folder" if path is None else str(path.parent)
     return RunFolderUnwritable(f"{where}: the journal's index cannot be written ({error}); make room, then run again")
@@ -204,8 +245,13 @@ def _known(found: tuple[int, int, int, int, int, int] | None) -> KnownRequest | 
 
 
 def _slot_key(row_id: str, step: str, sample: int) -> int:
-    # Python's own hash differs from process to process for strings; so does the index.
-    return hash((row_id, step, sample))
+    """The row's key with a number for step and sample mixed in, which is spread as evenly as the row's key itself."""
+    return key_of(row_id) ^ _mask(step, sample)
+
+
+@lru_cache(maxsize=4096)
+def _mask(step: str, sample: int) -> int:
+    return int.from_bytes(blake2b(f"{sample}/{step}".encode(), digest_size=8).digest(), signed=True)
 
 
 def _pack(location: Location) -> int:

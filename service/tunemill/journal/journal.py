@@ -1,7 +1,7 @@
 """A run's journal, opened: what it says so far, and, for the one process that holds the lock, a way to add to it.
 
-Opening replays every line once, in bounded memory. Attempts that a crashed process left without an outcome are closed
-with an `attempt_failed` line of kind `interrupted`, at their worst case: they may have been billed.
+Opening replays every line that no snapshot covers, in bounded memory. Attempts that a crashed process left without an
+outcome are closed with an `attempt_failed` line of kind `interrupted`, at their worst case: they may have been billed.
 """
 
 import os
@@ -33,6 +33,7 @@ from tunemill.journal.segments import (
     segment_path,
     segments_of,
 )
+from tunemill.journal.snapshot import load, save
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 from tunemill.model import FailureKind
@@ -48,13 +49,18 @@ class Journal:
         """Replay what is in `folder` (which may not exist yet). Raises RunFolderError for damage."""
         segments = segments_of(folder)
         self.folder = folder
-        self.totals = Totals()
-        self.index = Index(index_path)
+        self.lines_added = 0
+        snapshot = load(folder, segments, index_path=index_path)
+        self.totals = Totals() if snapshot is None else snapshot.totals
+        self.index = Index(index_path) if snapshot is None else snapshot.index
+        self._image = "" if snapshot is None else snapshot.image
         self.reader = LineReader(folder)
         # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
         self.end = Location(max(segments, default=1), 0, 0)
+        if snapshot is not None and snapshot.end.segment == self.end.segment:
+            self.end = snapshot.end
         try:
-            for batch in _batches(scan(folder, segments)):
+            for batch in _batches(scan(folder, segments, after=None if snapshot is None else snapshot.end)):
                 self._take(batch)
         except BaseException:
             self.close()
@@ -65,8 +71,21 @@ class Journal:
         self.reader.close()
         self.index.close()
 
+    def close_after(self, writer: JournalWriter) -> None:
+        """Close, after the writer is done; where all is in order, a snapshot is kept for the next opening.
+
+        In order: the last line says that the process ended on purpose, nothing is open, and whatever the writer was
+        given is both on disk and taken into account. A task that was cancelled between the two leaves a difference,
+        which only a replay can make good.
+        """
+        counts = {writer.lines_appended, writer.lines_durable, self.lines_added}
+        if self.totals.ended is not None and not self.totals.unresolved and len(counts) == 1 and writer.last.length:
+            save(self.folder, end=writer.last, totals=self.totals, index=self.index, image=self._image)
+        self.close()
+
     def add(self, line: Line, location: Location) -> None:
         """Take a line into account that is durable now."""
+        self.lines_added += 1
         self.totals.fold(line)
         index = self.index
         match line:
@@ -157,10 +176,14 @@ class _Gathered:
         self.slots: list[tuple[str, str, int, str]] = []
 
     def flush(self, index: Index) -> None:
-        index.put_sent(self.sent)
-        index.put_outcomes((request, state, at) for request, (state, at) in self.outcomes.items())
-        index.put_rows(self.rows)
-        index.put_slots(self.slots)
+        if self.sent:
+            index.put_sent(self.sent)
+        if self.outcomes:
+            index.put_outcomes((request, state, at) for request, (state, at) in self.outcomes.items())
+        if self.rows:
+            index.put_rows(self.rows)
+        if self.slots:
+            index.put_slots(self.slots)
         for gathered in (self.sent, self.outcomes, self.rows, self.slots):
             gathered.clear()
 

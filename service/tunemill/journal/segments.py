@@ -46,21 +46,27 @@ def segments_of(folder: Path) -> list[int]:
     return found
 
 
-def scan(folder: Path, segments: Sequence[int]) -> Iterator[tuple[Location, bytes]]:
-    """Every line of these segments (all that there are), in order, not yet parsed. Raises RunFolderError for damage."""
+def scan(folder: Path, segments: Sequence[int], *, after: Location | None = None) -> Iterator[tuple[Location, bytes]]:
+    """Every line of these segments (all that there are), in order, not yet parsed; with `after`, a line's place, only
+    what follows it. Raises RunFolderError for damage."""
     for segment in segments:
-        yield from _scan_segment(segment_path(folder, segment), segment, is_last=segment == segments[-1])
+        if after is None or segment > after.segment:
+            yield from _scan_segment(folder, segment, 0, is_last=segment == segments[-1])
+        elif segment == after.segment:
+            yield from _scan_segment(folder, segment, after.end, is_last=segment == segments[-1])
 
 
-def _scan_segment(path: Path, segment: int, *, is_last: bool) -> Iterator[tuple[Location, bytes]]:
-    offset = 0
+def _scan_segment(folder: Path, segment: int, offset: int, *, is_last: bool) -> Iterator[tuple[Location, bytes]]:
+    path = segment_path(folder, segment)
     with path.open("rb", buffering=1024 * 1024) as handle:
-        for number, line in enumerate(handle, 1):
+        handle.seek(offset)
+        for line in handle:
+            location = Location(segment, offset, len(line))
             if not line.endswith(b"\n") or b"\0" in line:
                 if is_last and _is_torn(line, handle):
                     return
-                raise damage(path, number, "it is cut off")
-            yield Location(segment, offset, len(line)), line
+                raise damage(path, line_number(folder, location), "it is cut off")
+            yield location, line
             offset += len(line)
 
 

@@ -1,7 +1,8 @@
 """The run's money and counts as a fold over the journal's lines: the same code at replay and while running."""
 
 from collections import Counter
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, Self, assert_never
 
 from tunemill.journal.lines import (
     AttemptFailed,
@@ -14,10 +15,14 @@ from tunemill.journal.lines import (
     RowSeen,
     Sent,
     SourceEnded,
+    decode,
+    encode,
 )
 from tunemill.model import Picodollars, Usage
 
 COMPLETED = "completed"
+_PLAIN = ("settled", "uncertain", "rows", "version", "walked", "first_at", "last_at")
+_PAIRED = ("finished", "attempts", "tokens")
 
 
 class Totals:
@@ -25,8 +30,9 @@ class Totals:
 
     `unresolved` holds attempts that left and whose outcome is not known (yet); after a crash they are what may have
     been billed unseen. Keys: `finished` by (step, outcome or failure kind), `attempts` by (step, "completed" or failure
-    kind), `tokens` by (step, kind), `cost` by step. `rows` is how many rows the source has, as last counted or walked;
-    `version` changes with every line that may change the dataset.
+    kind), `tokens` by (step, kind), `cost` by step. `rows` is how many rows the source has, as last counted or walked,
+    `walked` how many the last whole walk saw (-1: there was none); `version` changes with every line that may change
+    the dataset.
     """
 
     def __init__(self) -> None:
@@ -41,9 +47,34 @@ class Totals:
         self.ended: Ended | None = None
         self.rows = 0
         self.version = 0
-        self._walked = -1
+        self.walked = -1
         self.first_at: float | None = None
         self.last_at: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for `of_json`. Nothing may be unresolved."""
+        assert not self.unresolved
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            **{name: [[*key, count] for key, count in getattr(self, name).items()] for name in _PAIRED},
+            "cost": dict(self.cost),
+            "opened": None if self.opened is None else encode(self.opened).decode(),
+            "ended": None if self.ended is None else encode(self.ended).decode(),
+        }
+
+    @classmethod
+    def of_json(cls, raw: Mapping[str, Any]) -> Self:
+        """The totals that `to_json` gave."""
+        totals = cls()
+        for name in _PLAIN:
+            setattr(totals, name, raw[name])
+        for name in _PAIRED:
+            setattr(totals, name, Counter({(step, what): count for step, what, count in raw[name]}))
+        totals.cost = Counter(raw["cost"])
+        opened, ended = (raw[name] and decode(raw[name].encode()) for name in ("opened", "ended"))
+        totals.opened = opened if isinstance(opened, Opened) else None
+        totals.ended = ended if isinstance(ended, Ended) else None
+        return totals
 
     @property
     def reserved(self) -> Picodollars:
@@ -68,8 +99,8 @@ class Totals:
             case Ended():
                 self.ended = line
             case SourceEnded():
-                self.version += line.rows != self._walked
-                self.rows = self._walked = line.rows
+                self.version += line.rows != self.walked
+                self.rows = self.walked = line.rows
             case RowSeen() | Reused():
                 self.version += 1
             case _:

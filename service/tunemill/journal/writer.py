@@ -42,7 +42,11 @@ class _Batch:
 
 
 class JournalWriter:
-    """The one writer of a journal. `run` must be running (in the caller's TaskGroup) for `commit` to return."""
+    """The one writer of a journal. `run` must be running (in the caller's TaskGroup) for `commit` to return.
+
+    `lines_appended` and `lines_durable` count what this writer was given and what is on disk; `last` is where the line
+    stands that was given last (of length 0 before the first).
+    """
 
     def __init__(
         self,
@@ -57,6 +61,9 @@ class JournalWriter:
         self._folder = folder
         self._segment = segment
         self._offset = offset
+        self.last = Location(segment, offset, 0)
+        self.lines_appended = 0
+        self.lines_durable = 0
         self._clock = clock
         self._emit = emit
         self._segment_bytes_max = segment_bytes_max
@@ -118,8 +125,9 @@ class JournalWriter:
         text = encode(line)
         if self._offset + len(text) > self._segment_bytes_max and self._offset > 0:
             self._segment, self._offset = self._segment + 1, 0
-        location = Location(self._segment, self._offset, len(text))
+        location = self.last = Location(self._segment, self._offset, len(text))
         self._offset += len(text)
+        self.lines_appended += 1
         if not self._batches or self._batches[-1].segment != self._segment:
             self._batches.append(_Batch(self._segment))
         batch = self._batches[-1]
@@ -143,6 +151,7 @@ class JournalWriter:
             batch.end(RunFolderUnwritable(f"{self._folder}: the journal was closed while the line was being written"))
             raise
         else:
+            self.lines_durable += len(batch.lines)
             batch.end(None)
             seconds = self._clock.monotonic() - started
             self._emit(JournalCommitted(lines=len(batch.lines), bytes_written=len(text), seconds=seconds))
