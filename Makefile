@@ -34,13 +34,13 @@ demo: $(READY)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet || { echo "Some files are not formatted; make fix does it" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/python -m mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 fix: $(READY)
 	@$(BIN)/ruff check --fix --quiet || true

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -93,3 +94,9 @@ def test_the_image_copies_what_is_there_and_not_kept_from_it() -> None:
     let_through = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     assert sources == set(let_through)
     assert all((ROOT / source).exists() for source in sources)
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """Test folders are no packages, so that two files of one name would be one module to pytest."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
