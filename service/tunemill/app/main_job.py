@@ -25,7 +25,7 @@ from tunemill.app.folder import RunFolder
 from tunemill.app.forecast import BudgetWatch, expected_costs
 from tunemill.app.generate import GenerateOptions, Generation, connected, live_figures
 from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_for, writing_to
-from tunemill.app.pilot import show_pilot
+from tunemill.app.pilot import pilot_printer, show_pilot
 from tunemill.app.shown import Events, ShowOptions, showing
 from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_committed, tuning
 from tunemill.clock import Clock, SystemClock
@@ -194,7 +194,7 @@ class _MainJob:
         )
         async with show as display, _writing(self._run):
             if self._options.generate.limit is not None:
-                pilot = show_pilot(self._run.journal, display.print, simulated=self._simulated)
+                pilot = show_pilot(self._run.journal, pilot_printer(display), simulated=self._simulated)
                 self._events.subscribe(pilot)
             with self._catching_signals():
                 state, reason = await self._to_the_end()

@@ -1,5 +1,6 @@
 """The pilot: answers are shown as they arrive, each with the prompt that brought it."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from rich.console import RenderableType
 
 from tunemill.events import Completed, Event, Subscriber
 from tunemill.journal import Journal
-from tunemill.telemetry import completion_panel
+from tunemill.telemetry import Display, completion_panel, make_console
 
 
 def show_pilot(journal: Journal, show: Callable[[RenderableType], None], *, simulated: bool) -> Subscriber:
@@ -20,6 +21,25 @@ def show_pilot(journal: Journal, show: Callable[[RenderableType], None], *, simu
             show(completion_panel(event, prompt=prompt_text(body), simulated=simulated))
 
     return subscriber
+
+
+def pilot_printer(display: Display) -> Callable[[RenderableType], None]:
+    """Where the pilot's answers go: they are data, so to stdout; above the live picture where that is the same screen.
+
+    A reader of stdout who has seen enough ends the showing and not the run.
+    """
+    if display.is_live and sys.stdout.isatty():
+        return display.print
+    console = make_console(sys.stdout)
+
+    def show(renderable: RenderableType) -> None:
+        if not console.quiet:
+            try:
+                console.print(renderable)
+            except OSError:
+                console.quiet = True
+
+    return show
 
 
 def prompt_text(body: Mapping[str, Any] | None) -> str:

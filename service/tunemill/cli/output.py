@@ -30,12 +30,12 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Labels, and what is to be said of each: two columns on stdout. Nothing is in them that a terminal would obey."""
     for label, text in pairs:
         line = f"{label:<{_LABEL_COLUMNS - 1}} {one_line(text, chars_max=_LINE_CHARS_MAX)}"
-        print_line(_wrapped(line) if sys.stdout.isatty() else line)
+        print_line(_wrapped(line, indent=_LABEL_COLUMNS) if sys.stdout.isatty() else line)
 
 
 def talk(line: str) -> None:
     """A sentence for the person, on stderr."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write((_wrapped(line) if sys.stderr.isatty() else line) + "\n")
 
 
 def page() -> Console:
@@ -43,8 +43,7 @@ def page() -> Console:
     return make_console(sys.stdout)
 
 
-def _wrapped(line: str) -> str:
+def _wrapped(line: str, *, indent: int = 0) -> str:
+    """Broken between words where the terminal would break it anywhere."""
     width = max(40, shutil.get_terminal_size().columns)
-    return textwrap.fill(
-        line, width, subsequent_indent=" " * _LABEL_COLUMNS, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

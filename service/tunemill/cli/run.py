@@ -40,7 +40,7 @@ class RunFlags:
 def run_command(flags: RunFlags) -> int:
     """Run and say how it ended; the exit code."""
     result = asyncio.run(_run(_options(flags)))
-    for line in _last_words(result):
+    for line in _last_words(result, is_pilot=flags.limit is not None):
         talk(line)
     return result.exit_code
 
@@ -81,7 +81,7 @@ def _address(text: str) -> Address:
         raise ArgumentError(error.problem, mend=error.mend, key=named("--listen"), value=text) from error
 
 
-def _last_words(result: RunResult) -> Iterator[str]:
+def _last_words(result: RunResult, *, is_pilot: bool) -> Iterator[str]:
     """Where everything is, and what to do next."""
     folder, statistics = result.folder, result.statistics
     yield from (f"note: {note.replace('submit RUN', 'submit ' + quote(folder.name))}" for note in result.notes)
@@ -98,5 +98,7 @@ def _last_words(result: RunResult) -> Iterator[str]:
             yield f"{result.reason}; run again to go on"
         case RunState.REFUSED:
             yield f"tunemill: {result.reason}; mend it and run again to go on: what was answered is kept"
+        case RunState.FINISHED if is_pilot:
+            yield f"that was the pilot: tunemill show {quote(folder.name)} shows it again; without --limit all rows are run"
         case _:
             pass

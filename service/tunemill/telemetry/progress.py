@@ -5,6 +5,7 @@ the run owns the refreshing too: `keep_fresh` is a coroutine for its task group.
 the display and nothing else.
 """
 
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from tunemill.events import Event
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry.logs import LineSink
 from tunemill.telemetry.recent import RecentEvents
+from tunemill.telemetry.terminal import without_caret_c
 from tunemill.telemetry.view import final_frame, live_frame
 from tunemill.telemetry.words import progress_line
 
@@ -79,6 +81,7 @@ class LiveDisplay:
         self._losses: deque[float] = deque(maxlen=_LOSSES_MAX)
         self._started_s = monotonic()
         self._is_gone = False  # the terminal
+        self._quiet_keys = contextlib.ExitStack()
         self._live = Live(
             console=console,
             auto_refresh=False,  # its thread would read figures that are being changed
@@ -94,6 +97,7 @@ class LiveDisplay:
 
     def __enter__(self) -> Self:
         self._started_s = self._monotonic()
+        self._quiet_keys.enter_context(without_caret_c())
         self._on_terminal(self._live.start)
         self._sink.divert(self._print_log_line)
         self.refresh()
@@ -103,6 +107,7 @@ class LiveDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._sink.restore()
+        self._quiet_keys.close()
         self._on_terminal(self._live.stop)
         statistics = self._figures()
         last = final_frame(statistics, self._recent, elapsed_s=self._elapsed_s(), losses=self._losses)
