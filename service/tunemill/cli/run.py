@@ -99,6 +99,7 @@ def _last_words(result: RunResult, *, is_pilot: bool) -> Iterator[str]:
         case RunState.REFUSED:
             yield f"tunemill: {result.reason}; mend it and run again to go on: what was answered is kept"
         case RunState.FINISHED if is_pilot:
-            yield f"that was the pilot; tunemill show {quote(folder.name)} shows it again; run without --limit for all rows"
+            shown = f"tunemill show {quote(folder.name)}"
+            yield f"that was the pilot: {shown} shows it again; without --limit all rows are run"
         case _:
             pass
