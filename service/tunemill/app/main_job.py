@@ -28,13 +28,14 @@ from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_f
 from tunemill.app.pilot import pilot_printer, show_pilot
 from tunemill.app.shown import Events, ShowOptions, showing
 from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_committed, tuning
+from tunemill.app.unchanged import SEEN_THROUGH, inputs_of, is_seen_through, seen_through
 from tunemill.clock import Clock, SystemClock
 from tunemill.engine import Budget
 from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError
 from tunemill.events import DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
 from tunemill.finetune.decide import AlreadySubmitted, OverBudget, Submitted
 from tunemill.finetune.record import FineTuneRecord
-from tunemill.journal import Ended
+from tunemill.journal import Ended, Line, SourceEnded
 from tunemill.local.child import LocalServerChild
 from tunemill.model import Picodollars, RunState
 from tunemill.settings import ProviderAccess, access_to
@@ -82,7 +83,6 @@ EXIT_CODES: Mapping[RunState, int] = {
     RunState.BUDGET_REACHED: 3,
     RunState.REFUSED: 5,
 }
-_GOES_ON = {RunState.FINISHED, RunState.FINISHED_WITH_FAILURES}
 
 
 async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock: Clock | None = None) -> RunResult:
@@ -91,8 +91,10 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
     opened = open_recipe(options.recipe, environment, budget_usd=options.budget_usd)
     _check_until(options.until, opened)
     simulated = options.local is not None
-    rows = _count(opened, options.generate.limit)
     folder = run_folder_for(opened.recipe, options.run_dir, simulated=simulated)
+    inputs = inputs_of(opened, options.generate.limit)
+    seen = seen_through(folder, inputs, options.generate)
+    rows = _count(opened, options.generate.limit) if seen is None else seen.rows
     training_committed(  # where the cost of an earlier job cannot be told, that is said before anything is touched
         folder,
         opened.recipe.name,
@@ -105,7 +107,8 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
         events = Events()
         with writing_to(folder, opened, rows=rows, simulated=simulated, clock=clock, emit=events.emit) as run:
             expected = partial(expected_costs, opened, environment, limit=options.generate.limit)
-            return await _MainJob(options, opened, run, rows, access, expected, events, clock).carry_out()
+            seen = seen if is_seen_through(seen, run, opened) else None
+            return await _MainJob(options, opened, run, rows, inputs, seen, access, expected, events, clock).carry_out()
 
 
 def _check_until(until: Until | None, opened: OpenRecipe) -> None:
@@ -154,6 +157,8 @@ class _MainJob:
         opened: OpenRecipe,
         run: OpenRun,
         rows: int,
+        inputs: str,
+        seen: Ended | None,
         access: Callable[[str], ProviderAccess],
         expected: Callable[[], Mapping[str, Picodollars]],
         events: Events,
@@ -163,6 +168,8 @@ class _MainJob:
         self._opened = opened
         self._run = run
         self._rows = rows
+        self._inputs = inputs
+        self._seen = seen
         self._access = access
         self._expected = expected
         self._events = events
@@ -177,7 +184,12 @@ class _MainJob:
         settled = totals.settled + self._training
         self._budget = Budget(opened.budget, settled=settled, uncertain=totals.uncertain)
         self._figures = live_figures(
-            opened, run, rows=rows, budget=self._budget, simulated=self._simulated, clock=clock
+            opened,
+            run,
+            rows=rows if seen is None else totals.walked,
+            budget=self._budget,
+            simulated=self._simulated,
+            clock=clock,
         )
 
     async def carry_out(self) -> RunResult:
@@ -227,14 +239,14 @@ class _MainJob:
 
     async def _all_stages(self) -> tuple[RunState, str]:
         self._become(RunState.RUNNING, "started")
-        state, reason = await self._generate()
+        state, reason = await self._generate() if self._seen is None else self._as_it_was(self._seen)
         await self._run.writer.flush()  # what follows reads the journal's file
         until = self._until()
         if until >= Until.BUILD and state not in {RunState.INTERRUPTED, RunState.REFUSED}:
             await self._build()
         else:
             write_failed(self._run.journal, self._opened.steps, self._run.folder)
-        if until >= Until.SUBMIT and state in _GOES_ON and not await self._tune(until):
+        if until >= Until.SUBMIT and state in SEEN_THROUGH and not await self._tune(until):
             return RunState.BUDGET_REACHED, "training does not fit what is left of the budget"
         return state, reason
 
@@ -264,22 +276,35 @@ class _MainJob:
                 clock=self._clock,
                 emit=self._events.emit,
             )
-            counts = figures.take().requests
-            self._events.emit(
-                RunStarted(
-                    run=opened.recipe.name,
-                    rows=self._rows,
-                    requests_planned=counts.planned,
-                    requests_completed=counts.completed,
-                    simulated=self._simulated,
-                )
-            )
+            self._tell_started()
             await self._look_ahead()
             ending = await self._generation.run()
-        duplicates = self._generation.dispatcher.counts.duplicate_rows
-        if duplicates:
-            self._notes.append(f"{duplicates} rows of the source are exact copies of others and were left out")
+        self._note_duplicates(self._generation.dispatcher.counts.duplicate_rows)
         return ending.state, ending.reason
+
+    def _as_it_was(self, seen: Ended) -> tuple[RunState, str]:
+        """What generating comes to where nothing has changed: no row is looked at."""
+        self._tell_started()
+        rows = self._run.journal.totals.walked
+        self._record(SourceEnded(rows=rows))
+        self._note_duplicates(self._rows - rows)
+        return RunState(seen.state), seen.reason
+
+    def _tell_started(self) -> None:
+        counts = self._figures.take().requests
+        self._events.emit(
+            RunStarted(
+                run=self._opened.recipe.name,
+                rows=self._rows,
+                requests_planned=counts.planned,
+                requests_completed=counts.completed,
+                simulated=self._simulated,
+            )
+        )
+
+    def _note_duplicates(self, rows: int) -> None:
+        if rows:
+            self._notes.append(f"{rows} rows of the source are exact copies of others and were left out")
 
     async def _look_ahead(self) -> None:
         """Say before the first request, and from then on, whether the budget will do."""
@@ -361,7 +386,18 @@ class _MainJob:
         if self._figures.state is state:
             return
         self._become(state, reason)
-        line = Ended(at=self._clock.wall(), state=state.value, reason=reason)
+        is_whole = state in SEEN_THROUGH and not self._options.generate.keep_existing
+        self._record(
+            Ended(
+                at=self._clock.wall(),
+                state=state.value,
+                reason=reason,
+                inputs=self._inputs if is_whole else "",
+                rows=self._rows if is_whole else 0,
+            )
+        )
+
+    def _record(self, line: Line) -> None:
         self._run.journal.add(line, self._run.writer.append(line))
 
     def _exit_code(self, state: RunState) -> int:

@@ -13,7 +13,7 @@ from tunemill.engine import Step
 from tunemill.errors import RunFolderError
 from tunemill.events import Event
 from tunemill.files import write_whole
-from tunemill.journal import Journal, JournalWriter, Opened, open_for_reading, open_for_writing
+from tunemill.journal import Ended, Journal, JournalWriter, Opened, open_for_reading, open_for_writing
 from tunemill.model import Lane, Picodollars, picodollars
 from tunemill.plan import Planner
 from tunemill.recipe import (
@@ -83,11 +83,12 @@ def with_budget(loaded: LoadedRecipe, usd: float | None) -> LoadedRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A run folder that this process writes to."""
+    """A run folder that this process writes to. `before` is how the process before it ended, if on purpose."""
 
     folder: RunFolder
     journal: Journal
     writer: JournalWriter
+    before: Ended | None
 
 
 @contextlib.contextmanager
@@ -102,6 +103,7 @@ def writing_to(
     try:
         journal, writer, interrupted = open_for_writing(folder.journal, clock=clock, emit=emit)
         try:
+            before = journal.totals.ended
             write_whole(folder.recipe, write_snapshot(opened.loaded).encode())
             for line in interrupted:
                 journal.add(line, writer.append(line))
@@ -114,7 +116,7 @@ def writing_to(
                 simulated=simulated,
             )
             journal.add(began, writer.append(began))
-            yield OpenRun(folder=folder, journal=journal, writer=writer)
+            yield OpenRun(folder=folder, journal=journal, writer=writer, before=before)
         finally:
             journal.close_after(writer)
     finally:

@@ -1,6 +1,6 @@
 """What the journal holds, in the order of the source: candidates for the dataset, failures, and completions to show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,11 @@ class Outcome:
 
 def rows_of(journal: Journal) -> Iterator[tuple[int, Row]]:
     """The rows that are in the source now, in its order."""
-    for position in range(journal.index.positions()):
+    return _rows_at(journal, range(journal.index.positions()))
+
+
+def _rows_at(journal: Journal, positions: Iterable[int]) -> Iterator[tuple[int, Row]]:
+    for position in positions:
         found = journal.index.row_at(position)
         if found is not None:
             record = journal.reader.read(found[1].location)
@@ -70,7 +74,9 @@ def _answer(journal: Journal, known: KnownRequest, step: str, sample: int) -> An
 
 def outcomes(journal: Journal, steps: Sequence[Step], state: RequestState) -> Iterator[Outcome]:
     """Every place whose request is in this state (completed or failed), row by row and step by step."""
-    for position, row in rows_of(journal):
+    # Few fail, if any: their rows are asked for, so that nothing else is read.
+    few = journal.index.positions_with(state) if state is RequestState.FAILED else range(journal.index.positions())
+    for position, row in _rows_at(journal, few):
         samples = 1
         for step in steps:
             samples *= step.samples

@@ -1,7 +1,7 @@
 """The journal: the append-only log that is the only truth about what was sent, paid for and received."""
 
 from tunemill.journal.index import NOWHERE, Index, KnownRequest, RequestState, key_of
-from tunemill.journal.journal import Journal, open_for_reading, open_for_writing
+from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -37,6 +37,7 @@ __all__ = [
     "Sent",
     "SourceEnded",
     "Totals",
+    "ended_with",
     "key_of",
     "open_for_reading",
     "open_for_writing",

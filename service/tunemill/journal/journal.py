@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tunemill.clock import Clock
+from tunemill.errors import RunFolderError
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, translating_write_errors
 from tunemill.journal.index import NOWHERE, Index, RequestState
@@ -16,6 +17,7 @@ from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
     DamagedLine,
+    Ended,
     Failed,
     Line,
     Reused,
@@ -28,6 +30,7 @@ from tunemill.journal.segments import (
     LineReader,
     Location,
     damage,
+    last_line,
     line_number,
     scan,
     segment_path,
@@ -111,6 +114,16 @@ class Journal:
         except DamagedLine as error:
             path = segment_path(self.folder, location.segment)
             raise damage(path, line_number(self.folder, location), str(error)) from error
+
+
+def ended_with(folder: Path) -> Ended | None:
+    """The journal's last line, if it says that a process ended on purpose: a look before anything is opened. None also
+    where the line cannot be read, which whoever opens the journal will say."""
+    try:
+        line = decode(last_line(folder))
+    except (OSError, RunFolderError, DamagedLine):
+        return None
+    return line if isinstance(line, Ended) else None
 
 
 def open_for_reading(folder: Path) -> Journal:
@@ -210,7 +223,8 @@ def _index(index: Index, lines: Iterable[tuple[Location, Line]]) -> None:
                 gathered.rows.append((line.position, line.row, location if line.fields is not None else NOWHERE))
             case SourceEnded():
                 gathered.flush(index)
-                index.end_positions(line.rows)
+                if index.positions() > line.rows:
+                    index.end_positions(line.rows)
             case _:
                 pass
     gathered.flush(index)

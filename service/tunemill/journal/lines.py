@@ -130,11 +130,17 @@ class Reused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A process stopped writing on purpose; `state` is a RunState value."""
+    """A process stopped writing on purpose; `state` is a RunState value.
+
+    Where every row was seen through to a completion or a failure, `inputs` is a fingerprint of all that decided the
+    requests and `rows` is how many rows the source had, copies included; else "" and 0.
+    """
 
     at: float
     state: str
     reason: str
+    inputs: str = ""
+    rows: int = 0
 
 
 Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended
@@ -271,7 +277,14 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "sample": line.sample,
         "request_id": line.request,
     },
-    Ended: lambda line: {"kind": "ended", "at": round(line.at, 3), "state": line.state, "reason": line.reason},
+    Ended: lambda line: {
+        "kind": "ended",
+        "at": round(line.at, 3),
+        "state": line.state,
+        "reason": line.reason,
+        "inputs": line.inputs,
+        "rows": line.rows,
+    },
 }
 
 
@@ -338,5 +351,7 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "attempt_failed": lambda r: AttemptFailed(**_failure_fields(r)),
     "failed": lambda r: Failed(**_failure_fields(r)),
     "reused": lambda r: Reused(row=r["row"], step=r["step"], sample=r["sample"], request=r["request_id"]),
-    "ended": lambda r: Ended(at=r["at"], state=r["state"], reason=r["reason"]),
+    "ended": lambda r: Ended(
+        at=r["at"], state=r["state"], reason=r["reason"], inputs=r.get("inputs", ""), rows=r.get("rows", 0)
+    ),
 }

@@ -14,6 +14,7 @@ from tunemill.errors import RunFolderError
 from tunemill.journal.lines import DamagedLine, decode_whole
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,19 @@ def _checks(line: bytes) -> bool:
     except DamagedLine:
         return False
     return True
+
+
+def last_line(folder: Path) -> bytes:
+    """The last line as it stands, for a look before anything is opened; b"" where it is torn, longer
+    than usual, or the only one."""
+    segments = segments_of(folder)
+    if not segments:
+        return b""
+    with segment_path(folder, segments[-1]).open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - _TAIL_BYTES))
+        lines = handle.read().splitlines(keepends=True)
+    return lines[-1] if len(lines) > 1 and lines[-1].endswith(b"\n") else b""
 
 
 def damage(path: Path, line: int, what: str) -> RunFolderError:

@@ -18,6 +18,7 @@ from tunemill.plan.chain import Chain
 from tunemill.recipe.sections import Recipe, StepSection
 from tunemill.templates import BYTES_PER_TOKEN, Template, Unrenderable, values_for
 
+RENDERING = 1  # to be raised whenever the same row and recipe come to make another request
 CHAT_PATH = "/chat/completions"
 COMPLETIONS_PATH = "/completions"
 

@@ -17,6 +17,7 @@ from tunemill.model import Row
 from tunemill.recipe.sections import FilesSource
 from tunemill.sources.draw import Draw
 from tunemill.sources.rows import row_of
+from tunemill.sources.stamps import stamp_of
 
 FILE_BYTES_MAX = 64 * 2**20
 
@@ -55,6 +56,9 @@ class Files:
     def check(self) -> None:
         for path in self.paths:
             _read(self.folder / path)
+
+    def stamp(self) -> str:
+        return stamp_of(self.folder / path for path in self.paths)
 
     def _row(self, path: str) -> Row:
         text = _read(self.folder / path)

@@ -46,6 +46,10 @@ class Grid:
     def check(self) -> None:
         """Nothing is left to check: a grid is wholly in the recipe."""
 
+    def stamp(self) -> str:
+        """A grid reads no file."""
+        return ""
+
     def cell(self, index: int) -> Row:
         """The cell at `index` of the whole grid, counted with the last axis fastest."""
         values: list[Json] = []

@@ -25,6 +25,7 @@ from tunemill.recipe.sections import TableSource
 from tunemill.sources.draw import Draw
 from tunemill.sources.files import decoded
 from tunemill.sources.rows import row_of
+from tunemill.sources.stamps import stamp_of
 
 HEAD_LINES = 1000
 FIELD_CHARS_MAX = 64 * 2**20
@@ -58,6 +59,9 @@ class Table:
 
     def check(self) -> None:
         self.count()
+
+    def stamp(self) -> str:
+        return stamp_of([self.path])
 
     def some(self, count: int, seed: int) -> Iterator[Row]:
         draw = Draw(size=self.count(), count=count, seed=seed)
