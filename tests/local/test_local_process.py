@@ -204,7 +204,7 @@ async def test_a_child_can_be_held_by_a_coroutine() -> None:
 
 def test_a_child_that_cannot_start_says_why() -> None:
     """The error carries what it said on stderr."""
-    with pytest.raises(LocalServerFailed, match=r"status 2.*no such file"):
+    with pytest.raises(LocalServerFailed, match=r"^--model .*no such file"):
         LocalServerChild(["--backend", "llama", "--model", "/nowhere/model.gguf"]).__enter__()
 
 

@@ -67,7 +67,7 @@ def _foreseen(error: BaseException) -> int:
         case TunemillError():
             return _say(str(error), error.exit_code)
         case LocalServerFailed():
-            return _say(f"--local: the embedded server did not start: {error}", MISTAKE)
+            return _say(f"the embedded server cannot start: {error}", MISTAKE)
         case OSError(filename=str(name)):
             return _say(f"{name}: {error.strerror}; see to it that it can be read and written", MISTAKE)
         case _:

@@ -18,9 +18,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Self
 
+from tunemill.local.arguments import PROGRAM
+
 READY_DEADLINE_S = 60.0  # loading a model from a slow disk takes a while
 STOP_DEADLINE_S = 5.0
 _STDERR_SHOWN = 4000  # characters
+_MISTAKE = 2  # the exit status of a server that was asked for what it cannot do
 
 
 class LocalServerFailed(Exception):
@@ -118,13 +121,22 @@ class LocalServerChild:
                     raise LocalServerFailed(f"not ready after {self._ready_deadline_s:g} s{self._said()}")
                 piece = os.read(self._process.stdout.fileno(), 4096)
                 if not piece:
-                    status = self._process.wait()
-                    raise LocalServerFailed(f"ended with status {status} before it was ready{self._said()}")
+                    raise self._failed(self._process.wait())
                 line += piece
         return line
 
+    def _failed(self, status: int) -> LocalServerFailed:
+        """A server that knows why it cannot start has said so in one message, which is enough."""
+        said = self._stderr_text()
+        if status == _MISTAKE and said:
+            return LocalServerFailed(said.removeprefix(f"{PROGRAM}: "))
+        return LocalServerFailed(f"ended with status {status} before it was ready{self._said()}")
+
     def _said(self) -> str:
+        said = self._stderr_text()
+        return f"; it said: {said[-_STDERR_SHOWN:]}" if said else "; it said nothing"
+
+    def _stderr_text(self) -> str:
         assert self._stderr is not None
         self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip()
-        return f"; it said: {said[-_STDERR_SHOWN:]}" if said else "; it said nothing"
+        return self._stderr.read().decode(errors="replace").strip()
