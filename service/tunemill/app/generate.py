@@ -9,7 +9,6 @@ from itertools import islice
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.recorder import JournalRecorder
-from tunemill.client.completions import CompletionsClient
 from tunemill.clock import Clock
 from tunemill.engine import (
     Budget,
@@ -31,6 +30,8 @@ from tunemill.recipe import Recipe
 from tunemill.settings import ProviderAccess
 
 FILES_BESIDE_CONNECTIONS = 128
+LLAMA_CONCURRENCY = 8  # the embedded server's slots
+LLAMA_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,13 @@ class GenerateOptions:
 
 @asynccontextmanager
 async def connected(
-    recipe: Recipe, access: Callable[[str], ProviderAccess], clock: Clock
+    recipe: Recipe, access: Callable[[str], ProviderAccess], clock: Clock, *, local: str | None
 ) -> AsyncIterator[Mapping[str, Executor]]:
     """An executor for every provider that a step names, each with a pool as large as its lanes' concurrency."""
+    from tunemill.client.completions import CompletionsClient  # half of all that is loaded, and not always needed
+
     clients: dict[str, CompletionsClient] = {}
-    limits = lane_limits(recipe)
+    limits = lane_limits(recipe, local=local)
     raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(of_lane.concurrency for of_lane in limits.values()))
     try:
         for name in {step.provider for step in recipe.steps}:
@@ -64,16 +67,19 @@ async def connected(
             await client.aclose()
 
 
-def lane_limits(recipe: Recipe) -> dict[Lane, LaneLimits]:
-    """`[limits]` for each model that a step uses."""
+def lane_limits(recipe: Recipe, *, local: str | None) -> dict[Lane, LaneLimits]:
+    """`[limits]` for each model that a step uses. A model on this machine works on a few requests at a time and takes
+    as long as it takes, whatever the recipe expects of its provider."""
+    is_slow = local == "llama"
     limits = {}
     for step in recipe.steps:
         own = recipe.limits.models.get(step.model)
+        concurrency = (own and own.concurrency) or recipe.limits.concurrency
         limits[Lane(step.provider, step.model)] = LaneLimits(
             requests_per_minute=(own and own.requests_per_minute) or recipe.limits.requests_per_minute,
             tokens_per_minute=(own and own.tokens_per_minute) or recipe.limits.tokens_per_minute,
-            concurrency=(own and own.concurrency) or recipe.limits.concurrency,
-            timeout_s=recipe.limits.timeout_s,
+            concurrency=min(concurrency, LLAMA_CONCURRENCY) if is_slow else concurrency,
+            timeout_s=max(recipe.limits.timeout_s, LLAMA_TIMEOUT_S) if is_slow else recipe.limits.timeout_s,
         )
     return limits
 
@@ -89,6 +95,7 @@ class Generation:
         executors: Mapping[str, Executor],
         rows_planned: int,
         options: GenerateOptions,
+        local: str | None,
         figures: LiveFigures,
         budget: Budget,
         clock: Clock,
@@ -118,7 +125,7 @@ class Generation:
             rows_planned=rows_planned,
             steps=opened.steps,
             render=_renderer(opened),
-            limits=lane_limits(opened.recipe),
+            limits=lane_limits(opened.recipe, local=local),
             executors=executors,
             throttle=RequestThrottle,
             tools=tools,

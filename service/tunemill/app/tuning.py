@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from tunemill.app.folder import RunFolder
-from tunemill.client.fine_tuning import FineTuningTarget
+from tunemill.client.fine_tuning_values import Target
 from tunemill.clock import Clock
 from tunemill.dataset import FaultKind, Severity, check_file
 from tunemill.errors import FineTuningFailed, RecipeError, RunFolderError
@@ -44,7 +44,7 @@ class Tuning:
     access: ProviderAccess
     simulated: bool
     price: Price | None
-    target: FineTuningTarget
+    target: Target
     clock: Clock
     emit: Callable[[Event], None]
 
@@ -110,6 +110,8 @@ async def tuning(
     emit: Callable[[Event], None],
 ) -> AsyncIterator[Tuning]:
     """A connection to the target of a recipe. Raises RecipeError where the recipe has no `[fine_tune]`."""
+    from tunemill.client.fine_tuning import FineTuningTarget  # with the SDK, which not every command needs
+
     section = loaded.recipe.fine_tune
     if section is None:
         raise RecipeError(

@@ -10,19 +10,20 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import orjson
-import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from tunemill.errors import ArgumentError
 from tunemill.model import Json, RunState
 from tunemill.statistics import RunStatistics
+
+if TYPE_CHECKING:  # loaded by whoever listens
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import Response
 
 LOOPBACK = "127.0.0.1"
 _FLAG = "--listen"
@@ -103,7 +104,12 @@ def encoded_metrics(registry: CollectorRegistry, accept: str) -> tuple[bytes, st
 
 def _application(
     statistics: Callable[[], RunStatistics], registry: CollectorRegistry, ready: Callable[[], bool]
-) -> Starlette:
+) -> "Starlette":
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+
     async def metrics(request: Request) -> Response:
         body, content_type = encoded_metrics(registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
@@ -132,7 +138,9 @@ def _application(
     )
 
 
-def _json(status: int, body: Json) -> Response:
+def _json(status: int, body: Json) -> "Response":
+    from starlette.responses import Response
+
     return Response(orjson.dumps(body) + b"\n", status, media_type="application/json")
 
 
@@ -140,8 +148,10 @@ def _is_running(statistics: Callable[[], RunStatistics]) -> Callable[[], bool]:
     return lambda: statistics().state is RunState.RUNNING
 
 
-def _server(application: Starlette) -> uvicorn.Server:
+def _server(application: "Starlette") -> "uvicorn.Server":
     """A server whose three phases the caller drives, because `serve` would take the process's signals."""
+    import uvicorn
+
     config = uvicorn.Config(
         application,
         http="h11",
@@ -160,7 +170,7 @@ def _server(application: Starlette) -> uvicorn.Server:
     return server
 
 
-def _cut_off_the_rest(server: uvicorn.Server) -> None:
+def _cut_off_the_rest(server: "uvicorn.Server") -> None:
     """Whoever still has not read its answer: closing politely would wait for that for ever."""
     for connection in list(server.server_state.connections):
         connection.transport.abort()
