@@ -16,8 +16,9 @@ from tests.support.simulator import Simulator
 
 from tunemill.app.folder import RunFolder
 from tunemill.app.generate import GenerateOptions
-from tunemill.app.main_job import RunOptions, RunResult, Until, run_recipe
+from tunemill.app.main_job import RunOptions, RunResult, run_recipe
 from tunemill.app.open_run import open_recipe, writing_to
+from tunemill.app.run_stages import Until
 from tunemill.app.shown import ShowOptions
 from tunemill.app.unchanged import inputs_of, is_seen_through, seen_through
 from tunemill.clock import SystemClock

@@ -10,7 +10,7 @@ import orjson
 from tunemill.answers import parse_completion
 from tunemill.app.open_run import RecordedRun
 from tunemill.app.recorded import is_simulated
-from tunemill.app.stages import reachable
+from tunemill.app.stages import reaching
 from tunemill.client.completions import CompletionsClient
 from tunemill.clock import Clock, SystemClock
 from tunemill.dataset import Inference, read_inference
@@ -92,7 +92,7 @@ async def talking(
     inference = read_inference(run.folder.path)
     chosen = model or _tuned_model(run)
     section = run.loaded.recipe.fine_tune
-    async with reachable(run, environment, backend=backend) as access:
+    async with reaching(run, environment, backend=backend) as access:
         reach = access(section.provider if section else "")
         client = CompletionsClient(
             base_url=reach.base_url, api_key=reach.api_key, connections=4, clock=clock or SystemClock()

@@ -1,32 +1,24 @@
 """The stages that talk to a target, each by itself on a run folder: submit, watch, cancel."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tunemill.app.open_run import RecordedRun
 from tunemill.app.prices import training_price
+from tunemill.app.providers import Access, reachable
 from tunemill.app.recorded import budget_of, is_simulated
 from tunemill.app.tuning import Tuning, tuning
 from tunemill.clock import Clock, SystemClock
 from tunemill.events import Event
 from tunemill.finetune.decide import SubmitResult
-from tunemill.local.child import LocalServerChild
 from tunemill.model import picodollars
-from tunemill.settings import ProviderAccess, access_to
 
 
-@asynccontextmanager
-async def reachable(
-    run: RecordedRun, environment: Mapping[str, str], *, backend: str = "llama"
-) -> AsyncIterator[Callable[[str], ProviderAccess]]:
-    """How to reach a run's providers; for a simulated run that is the embedded server again."""
+def reaching(run: RecordedRun, environment: Mapping[str, str], *, backend: str) -> AbstractAsyncContextManager[Access]:
+    """How to reach the provider that tunes; for a simulated run that is the embedded server again."""
     recipe = run.loaded.recipe
-    if not is_simulated(run):
-        yield lambda name: access_to(recipe, name, environment)
-        return
-    async with LocalServerChild(["--backend", backend]) as server:
-        here = ProviderAccess(base_url=server.base_url, api_key="local")
-        yield lambda _: here
+    name = recipe.fine_tune.provider if recipe.fine_tune else ""
+    return reachable(recipe, [name], environment, local=backend if is_simulated(run) else None)
 
 
 @asynccontextmanager
@@ -35,7 +27,7 @@ async def tuning_of(
 ) -> AsyncIterator[Tuning]:
     """The fine-tuning stage of a run that exists."""
     async with (
-        reachable(run, environment, backend="simulator") as access,
+        reaching(run, environment, backend="simulator") as access,
         tuning(
             run.loaded,
             run.folder,

@@ -10,7 +10,8 @@ from shlex import quote
 from typing import cast
 
 from tunemill.app.generate import GenerateOptions
-from tunemill.app.main_job import RunOptions, RunResult, Until, run_recipe
+from tunemill.app.main_job import RunOptions, RunResult, run_recipe
+from tunemill.app.run_stages import Until
 from tunemill.app.shown import ShowOptions
 from tunemill.cli.options import named
 from tunemill.cli.output import talk

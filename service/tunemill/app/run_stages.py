@@ -1,0 +1,221 @@
+"""What a run does, stage after stage, once it is open: generate, build, submit and watch. Each can be skipped."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tunemill.app.dataset import build_dataset, dataset_on_record, write_failed
+from tunemill.app.forecast import BudgetWatch
+from tunemill.app.generate import GenerateOptions, Generation, connected, live_figures
+from tunemill.app.open_run import OpenRecipe, OpenRun
+from tunemill.app.providers import Access
+from tunemill.app.shown import Events
+from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_committed, tuning
+from tunemill.app.unchanged import SEEN_THROUGH
+from tunemill.clock import Clock
+from tunemill.engine import Budget
+from tunemill.events import DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
+from tunemill.finetune.decide import AlreadySubmitted, OverBudget, Submitted
+from tunemill.finetune.record import FineTuneRecord
+from tunemill.journal import Ended, Line, SourceEnded
+from tunemill.model import Picodollars, RunState
+
+
+class Until(IntEnum):
+    """How far a run goes."""
+
+    GENERATE = 0
+    BUILD = 1
+    SUBMIT = 2
+    TUNED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """All that a run's stages work on. `rows` is how many rows there are, `seen` how the run ended if it saw through
+    just these inputs before, `local` the embedded server's backend or None, `expected` what answers will cost."""
+
+    opened: OpenRecipe
+    run: OpenRun
+    rows: int
+    seen: Ended | None
+    until: Until
+    options: GenerateOptions
+    local: str | None
+    access: Access
+    expected: Callable[[], Mapping[str, Picodollars]]
+    events: Events
+    clock: Clock
+
+
+class RunStages:
+    """The stages and what they share: the figures, the budget, and notes for the person."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.notes: list[str] = []
+        self.generation: Generation | None = None
+        self._context = context
+        self._run = context.run
+        self._events = context.events
+        totals = context.run.journal.totals
+        self._training: Picodollars = self._training_committed()
+        settled = totals.settled + self._training
+        self._budget = Budget(context.opened.budget, settled=settled, uncertain=totals.uncertain)
+        self.figures = live_figures(
+            context.opened,
+            context.run,
+            rows=context.rows if context.seen is None else totals.walked,
+            budget=self._budget,
+            simulated=context.local is not None,
+            clock=context.clock,
+        )
+        self.figures.dataset = dataset_on_record(context.run.folder)
+
+    async def to_the_end(self) -> tuple[RunState, str]:
+        """As far as the run is to go; gives the state it ends in, with the sentence for it."""
+        seen, until = self._context.seen, self._context.until
+        state, reason = await self._generate() if seen is None else self._as_it_was(seen)
+        await self._run.writer.flush()  # what follows reads the journal's file
+        if until >= Until.BUILD and state not in {RunState.INTERRUPTED, RunState.REFUSED}:
+            await self._build()
+        else:
+            write_failed(self._run.journal, self._context.opened.steps, self._run.folder)
+        if until >= Until.SUBMIT and state in SEEN_THROUGH and not await self._tune():
+            return RunState.BUDGET_REACHED, "training does not fit what is left of the budget"
+        return state, reason
+
+    def become(self, state: RunState, reason: str) -> None:
+        """A new state, or a new stage of the same one."""
+        self.figures.state = state
+        self._events.emit(StateChanged(state=state, reason=reason))
+
+    def record(self, line: Line) -> None:
+        """Add a line to the journal."""
+        self._run.journal.add(line, self._run.writer.append(line))
+
+    # -- generate ------------------------------------------------------------------------------------------------
+
+    async def _generate(self) -> tuple[RunState, str]:
+        context = self._context
+        self.become(RunState.RUNNING, "generating")
+        async with connected(context.opened.recipe, context.access, context.clock, local=context.local) as executors:
+            self.generation = Generation(
+                context.opened,
+                self._run,
+                executors=executors,
+                rows_planned=context.rows,
+                options=context.options,
+                local=context.local,
+                figures=self.figures,
+                budget=self._budget,
+                clock=context.clock,
+                emit=self._events.emit,
+            )
+            self._tell_started()
+            await self._look_ahead()
+            ending = await self.generation.run()
+        self._note_duplicates(self.generation.dispatcher.counts.duplicate_rows)
+        return ending.state, ending.reason
+
+    def _as_it_was(self, seen: Ended) -> tuple[RunState, str]:
+        """What generating comes to where nothing has changed: no row is looked at."""
+        self.become(RunState.RUNNING, "everything was answered before")
+        self._tell_started()
+        rows = self._run.journal.totals.walked
+        self.record(SourceEnded(rows=rows))
+        self._note_duplicates(self._context.rows - rows)
+        return RunState(seen.state), seen.reason
+
+    def _tell_started(self) -> None:
+        counts = self.figures.take().requests
+        self._events.emit(
+            RunStarted(
+                run=self._context.opened.recipe.name,
+                rows=self._context.rows,
+                requests_planned=counts.planned,
+                requests_completed=counts.completed,
+                simulated=self._context.local is not None,
+            )
+        )
+
+    def _note_duplicates(self, rows: int) -> None:
+        if rows:
+            self.notes.append(f"{rows} rows of the source are exact copies of others and were left out")
+
+    async def _look_ahead(self) -> None:
+        """Say before the first request, and from then on, whether the budget will do."""
+        self.figures.expect(await asyncio.to_thread(self._context.expected))
+        watch = BudgetWatch(self.figures.take, rows=self._context.rows, emit=self._events.emit)
+        watch.look()
+        self._events.subscribe(watch.on_event)
+
+    # -- build ---------------------------------------------------------------------------------------------------
+
+    async def _build(self) -> None:
+        self.become(RunState.RUNNING, "building the dataset")
+        built = await asyncio.to_thread(
+            build_dataset,
+            self._context.opened.loaded,
+            self._run.journal,
+            self._run.folder,
+            steps=self._context.opened.steps,
+            statistics=self.figures.take(),
+            clock=self._context.clock,
+        )
+        self.figures.dataset = dataset_on_record(self._run.folder)
+        if built is not None:
+            made = built.figures
+            self._events.emit(
+                DatasetBuilt(
+                    train=made.train, validation=made.validation, rejected=made.rejected, seconds=built.seconds
+                )
+            )
+
+    # -- submit and watch ----------------------------------------------------------------------------------------
+
+    async def _tune(self) -> bool:
+        """Submit and watch. False where the budget does not cover the training."""
+        context, opened = self._context, self._context.opened
+        self.become(RunState.RUNNING, "fine-tuning")
+        self._events.subscribe(self._note_tuning)
+        async with tuning(
+            opened.loaded,
+            self._run.folder,
+            access=context.access,
+            simulated=context.local is not None,
+            price=opened.prices.training,
+            clock=context.clock,
+            emit=self._events.emit,
+        ) as stage:
+            totals, cap = self._run.journal.totals, opened.budget
+            left = None if cap is None else cap - totals.settled - totals.uncertain
+            result = await stage.submit(budget_left=left, again=False)
+            self._settle_tuning(result.record)
+            self.notes.extend(submission_notes(result))
+            if isinstance(result, Submitted | AlreadySubmitted) and context.until >= Until.TUNED:
+                ended = await stage.watch()
+                self._settle_tuning(ended.record)
+                raise_unless_tuned(ended)
+        return not isinstance(result, OverBudget)
+
+    def _note_tuning(self, event: Event) -> None:
+        """The target's last word, for the figures."""
+        if isinstance(event, FineTuneChanged) and event.status:
+            self.figures.fine_tune = {**(self.figures.fine_tune or {}), "status": event.status}
+
+    def _settle_tuning(self, record: FineTuneRecord) -> None:
+        self.figures.fine_tune = record.summary()
+        committed = self._training_committed()
+        self._budget.settled += committed - self._training
+        self._training = committed
+
+    def _training_committed(self) -> Picodollars:
+        opened = self._context.opened
+        return training_committed(
+            self._run.folder,
+            opened.recipe.name,
+            opened.prices.training,
+            simulated=self._context.local is not None,
+            has_budget=opened.budget is not None,
+        )
