@@ -299,7 +299,7 @@ async def test_slots_have_the_same_keys_in_every_process(folder: Path) -> None:
     """They do not depend on the seed of Python's own hash."""
     await a_process(folder, LINES)
     journal = open_for_reading(folder)
-    assert journal.index.slot(row_id(3), "plot", 0) == key_of(request_id(3))
+    assert journal.index.slot(row_id(3), "plot", 0) == (key_of(request_id(3)), "")
     assert journal.index.slot(row_id(3), "plot", 1) is None
     journal.close()
     from tunemill.journal.index import _slot_key

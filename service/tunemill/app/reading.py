@@ -6,7 +6,7 @@ from typing import Any
 
 from tunemill.answers import parse_completion
 from tunemill.engine import Step
-from tunemill.journal import Journal, KnownRequest, RequestState
+from tunemill.journal import KEY_DIGITS, Journal, KnownRequest, RequestState
 from tunemill.model import Answer, Candidate, Row, picodollars
 
 
@@ -46,13 +46,16 @@ def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
 
 
 def _chains(
-    journal: Journal, steps: Sequence[Step], position: int, row: Row, answers: dict[str, Answer], parent: int
+    journal: Journal, steps: Sequence[Step], position: int, row: Row, answers: dict[str, Answer], above: int
 ) -> Iterator[Candidate]:
-    """Go down the tree of samples as far as there are answers."""
+    """Go down the tree of samples as far as there are answers that belong together: after a prompt was edited, an
+    answer to the text that another one replaced may still be in its place."""
     step = steps[len(answers)]
-    for sample in range(parent * step.samples, (parent + 1) * step.samples):
+    parent = next(reversed(answers.values())).request_id[:KEY_DIGITS] if answers else ""
+    for sample in range(above * step.samples, (above + 1) * step.samples):
+        slot = journal.index.slot(row.id, step.name, sample)
         known = journal.index.slot_request(row.id, step.name, sample)
-        if known is None or known.state is not RequestState.COMPLETED:
+        if slot is None or slot[1] != parent or known is None or known.state is not RequestState.COMPLETED:
             continue
         extended = {**answers, step.name: _answer(journal, known, step.name, sample)}
         if len(extended) == len(steps):

@@ -25,6 +25,7 @@ from tunemill.journal import (
     RowSeen,
     Sent,
     SourceEnded,
+    digits_of,
     key_of,
 )
 from tunemill.model import Completion, Delivered, Failure, FailureKind, Picodollars, Request, Row
@@ -52,6 +53,7 @@ class JournalRecorder:
         self._writer = writer
         self._clock = clock
         self._steps = steps
+        self._numbers = {step.name: number for number, step in enumerate(steps)}
         self._retry_failed = retry_failed
         self._keep_existing = keep_existing
         self._began = journal.end
@@ -84,8 +86,9 @@ class JournalRecorder:
     def serve(self, place: Place, request: Request) -> None:
         """See `Recorder.serve`."""
         step = self._steps[place.step].name
-        if self._index.slot(place.row.id, step, place.sample) != key_of(request.id):
-            self._append(Reused(row=place.row.id, step=step, sample=place.sample, request=request.id))
+        parent = self._parent(place.row.id, step, place.sample)
+        if self._index.slot(place.row.id, step, place.sample) != (key_of(request.id), parent):
+            self._append(Reused(row=place.row.id, step=step, sample=place.sample, request=request.id, parent=parent))
 
     def answer_at(self, place: Place) -> Completion:
         """See `Recorder.answer_at`."""
@@ -108,6 +111,7 @@ class JournalRecorder:
                 reserved=reserved,
                 path=request.path,
                 body=orjson.Fragment(request.body) if attempt == 1 else None,
+                parent=self._parent(request.row_id, request.step, request.sample),
             )
         )
 
@@ -176,7 +180,8 @@ class JournalRecorder:
         """See `Recorder.set_aside`."""
         step = self._steps[place.step].name
         request_id = _id_of_unsent(place.row.id, step, place.sample)
-        if self._index.slot(place.row.id, step, place.sample) == key_of(request_id):
+        slot = self._index.slot(place.row.id, step, place.sample)
+        if slot is not None and slot[0] == key_of(request_id):
             return None
         self._append(
             Failed(
@@ -204,6 +209,14 @@ class JournalRecorder:
     def _has_answer(self, place: Place) -> bool:
         known = self._index.slot_request(place.row.id, self._steps[place.step].name, place.sample)
         return known is not None and known.state is RequestState.COMPLETED
+
+    def _parent(self, row_id: str, step: str, sample: int) -> str:
+        """The request that serves the place above at this moment, as the journal names it; "" for the first step."""
+        at = self._numbers[step]
+        if at == 0:
+            return ""
+        above = self._index.slot(row_id, self._steps[at - 1].name, sample // self._steps[at].samples)
+        return "" if above is None else digits_of(above[0])
 
     def _append(self, line: Line) -> None:
         self._journal.add(line, self._writer.append(line))

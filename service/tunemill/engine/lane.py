@@ -115,6 +115,7 @@ class LaneWorker:
         self._owner = owner
         self._throttle = throttle
         self._queue: deque[Job] = deque()
+        self._ahead: deque[Job] = deque()  # later steps: what was begun is finished before more is begun
         self._retries: list[tuple[float, int, WaitReason, Job]] = []
         self._order = itertools.count()
         self._wake = asyncio.Event()
@@ -130,7 +131,7 @@ class LaneWorker:
 
     def enqueue(self, job: Job) -> None:
         """Take a job into the queue."""
-        self._queue.append(job)
+        (self._ahead if job.places[0].step else self._queue).append(job)
         self._wake.set()
 
     def wake(self) -> None:
@@ -168,8 +169,8 @@ class LaneWorker:
             due_s = self._retries[0][0] - self._tools.clock.monotonic() if self._retries else None
             if due_s is not None and due_s <= 0:
                 return heapq.heappop(self._retries)[3]
-            if self._queue:
-                return self._queue.popleft()
+            if self._ahead or self._queue:
+                return (self._ahead or self._queue).popleft()
             await wait_for(self._wake, self._tools.clock, due_s)
         return None
 
@@ -370,7 +371,7 @@ class LaneWorker:
     def waiting(self) -> Counter[str]:
         """Jobs that wait, by reason."""
         counts = Counter(reason.value for _, _, reason, _ in self._retries)
-        at_the_gate = len(self._queue) + (self._head is not None)
+        at_the_gate = len(self._ahead) + len(self._queue) + (self._head is not None)
         if at_the_gate:
             counts[self._reason.value] += at_the_gate
         return counts

@@ -1,6 +1,6 @@
 """The journal: the append-only log that is the only truth about what was sent, paid for and received."""
 
-from tunemill.journal.index import NOWHERE, Index, KnownRequest, RequestState, key_of
+from tunemill.journal.index import KEY_DIGITS, NOWHERE, Index, KnownRequest, RequestState, digits_of, key_of
 from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
 from tunemill.journal.lines import (
     AttemptFailed,
@@ -19,6 +19,7 @@ from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 
 __all__ = [
+    "KEY_DIGITS",
     "NOWHERE",
     "AttemptFailed",
     "Completed",
@@ -37,6 +38,7 @@ __all__ = [
     "Sent",
     "SourceEnded",
     "Totals",
+    "digits_of",
     "ended_with",
     "key_of",
     "open_for_reading",

@@ -18,7 +18,8 @@ from tunemill.errors import RunFolderUnwritable
 from tunemill.journal.segments import Location
 
 CACHE_KIB = 8 * 1024
-FORMAT = 1  # to be raised whenever a table, or what stands in it, comes to mean something else
+FORMAT = 2  # to be raised whenever a table, or what stands in it, comes to mean something else
+KEY_DIGITS = 16
 _OFFSET_BITS = 40
 NOWHERE = Location(0, 0, 0)
 
@@ -27,7 +28,7 @@ CREATE TABLE request (
     id INTEGER PRIMARY KEY, state INT, attempts INT, place INT, length INT, sent_place INT, sent_length INT);
 CREATE TABLE row (id INTEGER PRIMARY KEY, place INT, length INT, position INT);
 CREATE TABLE position (k INTEGER PRIMARY KEY, row INT);
-CREATE TABLE slot (id INTEGER PRIMARY KEY, request INT, row INT);
+CREATE TABLE slot (id INTEGER PRIMARY KEY, request INT, row INT, parent INT);
 CREATE TABLE counted (state INTEGER PRIMARY KEY, slots INT);
 """
 
@@ -64,7 +65,12 @@ class KnownRow:
 
 def key_of(hex_id: str) -> int:
     """A 32-digit id as the signed 64-bit number that SQLite likes."""
-    return int(hex_id[:16], 16) - (1 << 63)
+    return int(hex_id[:KEY_DIGITS], 16) - (1 << 63)
+
+
+def digits_of(key: int) -> str:
+    """The 16 digits that `key_of` makes this key of."""
+    return f"{key + (1 << 63):016x}"
 
 
 class Index:
@@ -163,20 +169,23 @@ class Index:
         found = self._one("SELECT max(k) FROM position")
         return 0 if found[0] is None else int(found[0]) + 1
 
-    def slot(self, row_id: str, step: str, sample: int) -> int | None:
-        """The key of the request that serves a slot; compare with `key_of`."""
-        found = self._one("SELECT request FROM slot WHERE id=?", (_slot_key(row_id, step, sample),))
-        return None if found is None else int(found[0])
+    def slot(self, row_id: str, step: str, sample: int) -> tuple[int, str] | None:
+        """The key of the request that serves a slot (compare with `key_of`), and its parent as the journal has it."""
+        found = self._one("SELECT request, parent FROM slot WHERE id=?", (_slot_key(row_id, step, sample),))
+        return None if found is None else (int(found[0]), "" if found[1] is None else digits_of(found[1]))
 
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
         return _known(self._one(_REQUEST_BY_SLOT, (_slot_key(row_id, step, sample),)))
 
-    def put_slots(self, slots: Iterable[tuple[str, str, int, str]]) -> None:
-        """Record (row, step, sample, request); the last one wins."""
+    def put_slots(self, slots: Iterable[tuple[str, str, int, str, str]]) -> None:
+        """Record (row, step, sample, request, parent); the last one wins."""
         self._write(
-            "INSERT OR REPLACE INTO slot VALUES (?,?,?)",
-            ((_slot_key(row, step, sample), key_of(request), key_of(row)) for row, step, sample, request in slots),
+            "INSERT OR REPLACE INTO slot VALUES (?,?,?,?)",
+            (
+                (_slot_key(row, step, sample), key_of(request), key_of(row), key_of(parent) if parent else None)
+                for row, step, sample, request, parent in slots
+            ),
         )
 
     def slots_in(self, state: RequestState) -> int:

@@ -94,7 +94,7 @@ class Journal:
         match line:
             case Sent():
                 index.put_sent(((line.request, line.attempt, location),))
-                index.put_slots(((line.row, line.step, line.sample, line.request),))
+                index.put_slots(((line.row, line.step, line.sample, line.request, line.parent),))
             case Completed():
                 index.put_outcomes(((line.request, RequestState.COMPLETED, location),))
             case _:
@@ -186,7 +186,7 @@ class _Gathered:
         self.sent: list[tuple[str, int, Location]] = []
         self.outcomes: dict[str, tuple[RequestState, Location]] = {}
         self.rows: list[tuple[int, str, Location]] = []
-        self.slots: list[tuple[str, str, int, str]] = []
+        self.slots: list[tuple[str, str, int, str, str]] = []
 
     def flush(self, index: Index) -> None:
         if self.sent:
@@ -210,15 +210,15 @@ def _index(index: Index, lines: Iterable[tuple[Location, Line]]) -> None:
                 if line.request in gathered.outcomes:
                     gathered.flush(index)
                 gathered.sent.append((line.request, line.attempt, location))
-                gathered.slots.append((line.row, line.step, line.sample, line.request))
+                gathered.slots.append((line.row, line.step, line.sample, line.request, line.parent))
             case Completed():
                 gathered.outcomes[line.request] = (RequestState.COMPLETED, location)
             case Failed():
                 gathered.outcomes[line.request] = (RequestState.FAILED, location)
                 if line.attempt == 0:
-                    gathered.slots.append((line.row, line.step, line.sample, line.request))
+                    gathered.slots.append((line.row, line.step, line.sample, line.request, ""))
             case Reused():
-                gathered.slots.append((line.row, line.step, line.sample, line.request))
+                gathered.slots.append((line.row, line.step, line.sample, line.request, line.parent))
             case RowSeen():
                 gathered.rows.append((line.position, line.row, location if line.fields is not None else NOWHERE))
             case SourceEnded():

@@ -55,7 +55,11 @@ class SourceEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """An attempt is about to leave; `reserved` is its worst case. `body` only at the first attempt, and not decoded."""
+    """An attempt is about to leave; `reserved` is its worst case. `body` only at the first attempt, and not decoded.
+
+    `parent` is the key (16 digits) of the request that serves the place above, whose text this one reads; "" for the
+    first step.
+    """
 
     at: float
     request: str
@@ -66,6 +70,7 @@ class Sent:
     reserved: Picodollars
     path: str
     body: orjson.Fragment | None
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +125,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reused:
-    """This place (row, step, sample) is now served by `request`, which was answered already."""
+    """This place (row, step, sample) is now served by `request`, which was answered already. `parent` as in `Sent`."""
 
     row: str
     step: str
     sample: int
     request: str
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +224,8 @@ def _place(line: Sent | Completed | AttemptFailed | Failed) -> dict[str, Any]:
 
 def _encode_sent(line: Sent) -> dict[str, Any]:
     record = {"kind": "sent", **_place(line), "reserved_usd": usd(line.reserved), "path": line.path}
+    if line.parent:
+        record["parent"] = line.parent
     if line.body is not None:
         record["body"] = line.body
     return record
@@ -276,6 +284,7 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "step": line.step,
         "sample": line.sample,
         "request_id": line.request,
+        **({"parent": line.parent} if line.parent else {}),
     },
     Ended: lambda line: {
         "kind": "ended",
@@ -299,6 +308,7 @@ def _decode_sent(record: dict[str, Any]) -> Sent:
         reserved=picodollars(record["reserved_usd"]),
         path=record["path"],
         body=None,
+        parent=record.get("parent", ""),
     )
 
 
@@ -350,7 +360,9 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "completed": _decode_completed,
     "attempt_failed": lambda r: AttemptFailed(**_failure_fields(r)),
     "failed": lambda r: Failed(**_failure_fields(r)),
-    "reused": lambda r: Reused(row=r["row"], step=r["step"], sample=r["sample"], request=r["request_id"]),
+    "reused": lambda r: Reused(
+        row=r["row"], step=r["step"], sample=r["sample"], request=r["request_id"], parent=r.get("parent", "")
+    ),
     "ended": lambda r: Ended(
         at=r["at"], state=r["state"], reason=r["reason"], inputs=r.get("inputs", ""), rows=r.get("rows", 0)
     ),
