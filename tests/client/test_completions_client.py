@@ -1,15 +1,20 @@
 """The client of the completion endpoints, on a real wire: the embedded server with its faults, and sockets that say
-exactly what a test wants them to say."""
+exactly what a test wants them to say.
+
+Every test is done twice: for a client's first request, which the SDK makes, and for a later one, which repeats it.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import orjson
 import pytest
+from tests.support.clock import ManualClock
 from tests.support.simulator import Simulator
 
 from tunemill.client.completions import CompletionsClient
+from tunemill.client.repeated import AFRESH_S
 from tunemill.clock import SystemClock
 from tunemill.model import Delivered, Failure, FailureKind, Lane, Reply, Request, Undelivered
 
@@ -17,13 +22,36 @@ KEY = "sk-test-0123456789abcdef"
 BODY = orjson.dumps({"model": "sim", "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 50})
 
 
+class Client:
+    """A client; `is_repeating` lets another request of the same kind go before the first one that counts."""
+
+    is_repeating = False
+    forget: Callable[[], object] = staticmethod(lambda: None)  # what the server has of it
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self.client = CompletionsClient(base_url=base_url, api_key=key, connections=4, clock=SystemClock())
+        self._is_first = True
+
+    async def send(self, request: Request, timeout_s: float) -> Reply:
+        if self._is_first and self.is_repeating:
+            await self.client.send(request, timeout_s)
+            self.forget()
+        self._is_first = False
+        return await self.client.send(request, timeout_s)
+
+
 @contextlib.asynccontextmanager
-async def connected(base_url: str, *, key: str = KEY, connections: int = 4) -> AsyncIterator[CompletionsClient]:
-    client = CompletionsClient(base_url=base_url, api_key=key, connections=connections, clock=SystemClock())
+async def connected(base_url: str, *, key: str = KEY) -> AsyncIterator[Client]:
+    client = Client(base_url, key)
     try:
         yield client
     finally:
-        await client.aclose()
+        await client.client.aclose()
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["first", "repeated"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "is_repeating", request.param)
 
 
 def request(body: bytes = BODY, path: str = "/chat/completions") -> Request:
@@ -61,8 +89,9 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def server(simulator: Simulator) -> Iterator[Simulator]:
+def server(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """The one simulator, without faults and with new books."""
+    monkeypatch.setattr(Client, "forget", staticmethod(simulator.reset_books))
     simulator.control(faults={}, refusing=False)
     simulator.reset_books()
     yield simulator
@@ -294,3 +323,109 @@ async def test_being_cancelled_is_not_swallowed(server: Simulator) -> None:
                 await task
     finally:
         server.control(latency_s=0.0)
+
+
+# -- what is repeated ------------------------------------------------------------------------------------------------
+
+
+def headers_of(heads: list[bytes]) -> list[dict[bytes, bytes]]:
+    """Of each request: its headers by name in lower case."""
+    lines = [[line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line] for head in heads]
+    return [{name.lower(): value for name, value in of_one} for of_one in lines]
+
+
+@contextlib.asynccontextmanager
+async def hearing() -> AsyncIterator[tuple[str, list[bytes], list[bytes]]]:
+    """A server that answers everybody the same. Its base URL, and the heads and bodies that it heard."""
+    heads: list[bytes] = []
+    bodies: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while not ended.is_set():
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                bodies.append(await reader.readexactly(int(headers_of(heads[-1:])[0][b"content-length"])))
+                cookie = b"Set-Cookie: a=b\r\n"
+                writer.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (cookie, len(ANSWER), ANSWER))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", heads, bodies
+        ended.set()
+
+
+async def test_a_repeated_request_is_the_sdks_with_another_body() -> None:
+    """Address, key and every header that is not of one body or of one connection; the body as it is, to the byte."""
+    sent = [BODY, BODY.replace(b"something", "schöner".encode()), b'{"model": "sim",  "x": 1.0}']
+    async with hearing() as (base_url, heads, bodies), connected(base_url) as client:
+        for body in sent:
+            assert isinstance(await client.send(request(body), 10.0), Delivered)
+    assert bodies[-3:] == sent
+    first, *others = headers_of(heads)
+    of_one = {b"content-length", b"idempotency-key", b"connection", b"accept-encoding", b"x-stainless-read-timeout"}
+    assert first[b"authorization"] == f"Bearer {KEY}".encode()
+    assert b"openai" in first[b"user-agent"].lower()
+    for other in others:
+        assert {name: of for name, of in other.items() if name not in of_one} == {
+            name: of for name, of in first.items() if name not in of_one
+        }
+        assert b"idempotency-key" not in other
+        assert b"cookie" not in other
+    assert {head.split(b"\r\n")[0] for head in heads} == {b"POST /v1/chat/completions HTTP/1.1"}
+
+
+async def test_each_kind_of_call_has_its_own_address() -> None:
+    """The legacy endpoint is another path."""
+    async with hearing() as (base_url, heads, _), connected(base_url) as client:
+        for _ in range(2):
+            for path in ("/chat/completions", "/completions"):
+                await client.send(request(path=path), 10.0)
+    assert [head.split(b" ")[1] for head in heads][-4:] == [b"/v1/chat/completions", b"/v1/completions"] * 2
+
+
+async def test_the_sdk_is_asked_afresh_now_and_then() -> None:
+    """A key that is renewed under its hands gets through to the requests."""
+    clock = ManualClock()
+    async with hearing() as (base_url, heads, _):
+        client = CompletionsClient(base_url=base_url, api_key="old", connections=4, clock=clock)
+        await client.send(request(), 10.0)
+        client._post._sdk.api_key = "new"
+        await client.send(request(), 10.0)
+        clock.advance(AFRESH_S + 1)
+        await client.send(request(), 10.0)
+        await client.send(request(), 10.0)
+        await client.aclose()
+    assert [head[b"authorization"] for head in headers_of(heads)] == [b"Bearer old"] * 2 + [b"Bearer new"] * 2
+
+
+async def test_the_pool_is_as_large_as_it_was_told() -> None:
+    """A thousand requests at once share so many connections."""
+    async with hearing() as (base_url, _, bodies), connected(base_url) as client:
+        await client.send(request(), 10.0)
+        replies = await asyncio.gather(*(client.send(request(), 30.0) for _ in range(200)))
+        assert all(isinstance(reply, Delivered) for reply in replies)
+        session = client.client._post._session
+        assert session is not None
+        assert session.connector is not None
+        assert session.connector.limit == 4
+    assert len(bodies) >= 201
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the first request as for the others; and not where no_proxy names the host."""
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    async with hearing() as (base_url, heads, _):
+        monkeypatch.setenv("http_proxy", base_url.removesuffix("/v1"))
+        async with connected("http://provider.invalid/v1") as client:
+            for _ in range(2):
+                assert isinstance(await client.send(request(), 10.0), Delivered)
+        assert {head.split(b"\r\n")[0] for head in heads} == {
+            b"POST http://provider.invalid/v1/chat/completions HTTP/1.1"
+        }
+        heads.clear()
+        monkeypatch.setenv("http_proxy", "127.0.0.1:1")
+        async with connected(base_url) as client:
+            for _ in range(2):
+                assert isinstance(await client.send(request(), 10.0), Delivered)

@@ -1,11 +1,10 @@
 """Sends one completion request and says what came of it, as a value. It never raises for what a provider may do.
 
-`AsyncOpenAI` over its aiohttp transport keeps authentication and address; its own retries are off, its machinery for
-each call is used once and then repeated, and the deadline for an attempt is ours.
+`AsyncOpenAI` over its aiohttp transport keeps authentication and address; its own retries are off, what it builds for
+a call is repeated with other bodies, and the deadline for an attempt is ours.
 """
 
 import asyncio
-from collections.abc import Mapping
 
 import aiohttp
 import httpx2
@@ -13,7 +12,7 @@ import openai
 import orjson
 
 from tunemill.client.connection import nothing_was_sent, root_of
-from tunemill.client.repeated import RepeatedPost
+from tunemill.client.repeated import RepeatedPost, Response
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
 from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, Request, Undelivered
@@ -22,7 +21,7 @@ CONNECT_TIMEOUT_S = 20.0
 NO_HINTS = LimitHints()
 
 # The SDK wraps what its transport names; what the transport does not name (a reply that is no HTTP) comes as it is.
-_BROKEN = (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+_BROKEN = (openai.APIConnectionError, httpx2.HTTPError, OSError)
 
 
 class CompletionsClient:
@@ -31,11 +30,10 @@ class CompletionsClient:
     __slots__ = ("_clock", "_post", "_secret")
 
     def __init__(self, *, base_url: str, api_key: str, connections: int, clock: Clock) -> None:
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60)
         self._clock = clock
         self._secret = api_key
         self._post = RepeatedPost(
-            base_url=base_url, api_key=api_key, limits=limits, connect_s=CONNECT_TIMEOUT_S, clock=clock
+            base_url=base_url, api_key=api_key, connections=connections, connect_s=CONNECT_TIMEOUT_S, clock=clock
         )
 
     async def aclose(self) -> None:
@@ -47,31 +45,30 @@ class CompletionsClient:
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._post.post(request.path, request.lane.model, request.body)
+        except aiohttp.ClientError as error:  # some of which are TimeoutErrors too, of a connection that was not made
+            return self._broken(error)
         except TimeoutError:
             return _undelivered(FailureKind.TIMEOUT, f"no answer within {timeout_s:g} s", may_be_billed=True)
         except _BROKEN as error:
             return self._broken(error)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
-        if not 200 <= response.status_code < 300:
-            return self._refused(response, headers)
-        return self._delivered(response, headers)
+        return self._delivered(response) if 200 <= response.status < 300 else self._refused(response)
 
-    def _delivered(self, response: httpx2.Response, headers: Mapping[str, str]) -> Reply:
-        body, hints = response.content, hints_of(headers)
+    def _delivered(self, response: Response) -> Reply:
+        body, hints = response.body, hints_of(response.headers)
         try:
             raw = orjson.loads(body)
         except orjson.JSONDecodeError:
             raw = None
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
-            message = readable(f"HTTP {response.status_code} with a body that is no completion", self._secret)
+            message = readable(f"HTTP {response.status} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
-        return Delivered(body=body, hints=hints, provider_request_id=headers.get("x-request-id"))
+        return Delivered(body=body, hints=hints, provider_request_id=response.headers.get("x-request-id"))
 
-    def _refused(self, response: httpx2.Response, headers: Mapping[str, str]) -> Reply:
+    def _refused(self, response: Response) -> Reply:
         failure = failure_of(
-            response.status_code, headers, response.content, wall=self._clock.wall(), secret=self._secret
+            response.status, response.headers, response.body, wall=self._clock.wall(), secret=self._secret
         )
-        return Undelivered(failure=failure, hints=hints_of(headers))
+        return Undelivered(failure=failure, hints=hints_of(response.headers))
 
     def _broken(self, error: Exception) -> Reply:
         cause = root_of(error)
