@@ -409,7 +409,6 @@ FOLDERS = {
 }
 MISTAKES = FLAGS | ENVIRONMENT | RECIPES | FOLDERS
 AS_PROCESSES = (
-    "no recipe",
     "budget in the environment",
     "yes or no in the environment",
     "listen at a port in use",
@@ -418,7 +417,6 @@ AS_PROCESSES = (
     "address with half a bracket",
     "binary",
     "key in the recipe",
-    "price not known",
     "ragged CSV",
     "a file on the way to the folder",
     "status of nothing",
@@ -486,7 +484,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, one_simulator: Simulator)
     """A folder with a finished run of the recipe, as the installed command leaves it."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "films.toml").write_text(RECIPE)
-    ending = installed("run", "films.toml", cwd=folder, env=environment(one_simulator.base_url))
+    ending = installed("run", "films.toml", "--until", "submit", cwd=folder, env=environment(one_simulator.base_url))
     assert ending.code == 0, ending.err
     return folder
 
