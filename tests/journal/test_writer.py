@@ -17,7 +17,7 @@ from tunemill.journal import JournalWriter, writer
 
 
 class Disk:
-    """Stands before the real fsync: holds it up, counts it, notes how long the file is then, or lets it fail."""
+    """Stands between writing and the real fsync: holds it up, counts it, notes how long the file is; or fails."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -26,7 +26,8 @@ class Disk:
         self.sizes: list[int] = []
         self.error: OSError | None = None
 
-    async def fsync(self, descriptor: int) -> None:
+    async def write_durably(self, descriptor: int, text: bytes) -> None:
+        assert os.write(descriptor, text) == len(text)
         self.begun.set()
         self.sizes.append(os.fstat(descriptor).st_size)
         await self.go.wait()
@@ -38,7 +39,7 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
-    monkeypatch.setattr(writer, "_fsync", disk.fsync)
+    monkeypatch.setattr(writer, "_write_durably", disk.write_durably)
     return disk
 
 

@@ -21,7 +21,15 @@ from tunemill.files import sync_folder, unwritable
 from tunemill.journal.lines import Line, encode
 from tunemill.journal.segments import SEGMENT_BYTES_MAX, Location, segment_path
 
-_fsync = wrap(os.fsync)
+
+def _write_and_sync(descriptor: int, text: bytes) -> None:
+    rest = memoryview(text)
+    while rest:  # less than it is given may be taken: on a disk that is filling up, for one
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+_write_durably = wrap(_write_and_sync)  # in one go, as each turn of a thread costs more than the work
 
 
 class _Batch:
@@ -140,8 +148,7 @@ class JournalWriter:
         text = b"".join(batch.lines)
         try:
             await self._open(batch.segment)
-            await self._write_all(text)
-            await _fsync(self._file.fileno())
+            await _write_durably(self._file.fileno(), text)
         except OSError as error:
             self._error = unwritable(segment_path(self._folder, batch.segment), error)
             self._error.__cause__ = error
@@ -164,9 +171,3 @@ class JournalWriter:
         self._file = await aiofiles.open(segment_path(self._folder, segment), "ab", buffering=0)
         self._file_segment = segment
         sync_folder(self._folder)
-
-    async def _write_all(self, text: bytes) -> None:
-        """An unbuffered file may take less than it is given: on a disk that is filling up, for one."""
-        rest = memoryview(text)
-        while rest:
-            rest = rest[await self._file.write(rest) :]
