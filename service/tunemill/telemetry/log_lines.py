@@ -65,7 +65,10 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case StateChanged():
             return _level_of_state(event.state)
-        case RunStarted() | DatasetBuilt() | FineTuneChanged():
+        case FineTuneChanged():
+            # A target tells every few training steps how it gets on; what changes the status is told apart from that.
+            return logging.DEBUG if event.what == "event" else logging.INFO
+        case RunStarted() | DatasetBuilt():
             return logging.INFO
         case _:
             assert_never(event)
