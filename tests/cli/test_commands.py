@@ -337,6 +337,22 @@ def test_cancel(films: Shell) -> None:
     assert _done(films.run("cancel", "films")).talk[-1].endswith("had ended before: cancelled")
 
 
+def test_a_simulated_job_cannot_be_followed_later(films: Shell, simulator: Simulator) -> None:
+    """It was made up by a server that is gone; running again with --local makes another one and follows it."""
+    local = ("run", "films.toml", "--local", "--backend", "simulator")
+    _done(films.run(*local, "--until", "submit"))
+    for command in ("watch", "cancel"):
+        gone = films.run(command, "films-local")
+        assert gone.code == 2
+        assert gone.err.endswith(
+            "was simulated, and is gone with the server that was started for it; run the recipe with --local again, "
+            "which makes another one and follows it to its end\n"
+        )
+    _done(films.run(*local))
+    assert _done(films.run("watch", "films-local", "--json")).json()["status"] == "succeeded"
+    assert simulator.books()["received"] == 0
+
+
 # -- chat ------------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,11 @@ from tunemill.app.providers import Access, reachable
 from tunemill.app.recorded import budget_of, is_simulated
 from tunemill.app.tuning import Tuning, tuning
 from tunemill.clock import Clock, SystemClock
+from tunemill.errors import RunFolderError
 from tunemill.events import Event
 from tunemill.finetune.decide import SubmitResult
+from tunemill.finetune.record import Outcome
+from tunemill.finetune.store import FILE_NAME, load
 from tunemill.model import picodollars
 
 
@@ -39,6 +42,17 @@ async def tuning_of(
         ) as stage,
     ):
         yield stage
+
+
+def check_target_lives(run: RecordedRun) -> None:
+    """Raises RunFolderError where the job that is to be followed went with the embedded server that made it up."""
+    current = load(run.folder.path, run.loaded.recipe.name).current
+    if is_simulated(run) and current is not None and current.may_exist and not isinstance(current.progress, Outcome):
+        raise RunFolderError(
+            f"fine-tuning job {current.job_id} was simulated, and is gone with the server that was started for it",
+            mend="run the recipe with --local again, which makes another one and follows it to its end",
+            file=run.folder.path / FILE_NAME,
+        )
 
 
 async def submit_run(run: RecordedRun, stage: Tuning, *, again: bool, budget_usd: float | None) -> SubmitResult:
