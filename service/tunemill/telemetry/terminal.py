@@ -4,6 +4,7 @@ import contextlib
 import sys
 import termios
 from collections.abc import Iterator
+from typing import Any
 
 _LOCAL_MODES = 3  # of the list that termios gives
 
@@ -28,6 +29,6 @@ def without_caret_c() -> Iterator[None]:
         _set(before)
 
 
-def _set(modes: list[object]) -> None:
+def _set(modes: list[Any]) -> None:  # numbers and a list of characters, as termios gave them
     with contextlib.suppress(termios.error, OSError, ValueError):
         termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)
