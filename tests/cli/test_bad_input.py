@@ -1,6 +1,7 @@
 """Every mistake gets one message that says where it is and what to do; nothing is sent, and nothing is left behind."""
 
 import hashlib
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.cli.cli_support import COMMAND, RECIPE, Shell, environment, installed
+from tests.cli.cli_support import RECIPE, Shell, environment, installed
 from tests.support.simulator import Simulator
 
 from tunemill.files import Lock
@@ -631,18 +632,6 @@ def test_a_folder_in_use_can_be_looked_at(spoilt: Path, shell: Shell) -> None:
         lock.release()
 
 
-def test_a_full_disk_is_74(spoilt: Path, shell: Shell) -> None:
-    """What was bought is kept; the message says to make room."""
-    ending = installed(
-        "status", "films", cwd=shell.cwd, env=shell.env(), command=("sh", "-c", f'{COMMAND} "$@" >/dev/full', "sh")
-    )
-    assert ending.code == 74
-    assert ending.err == (
-        "tunemill: the output cannot be written (No space left on device); make room, or send it elsewhere\n"
-    )
-    assert spoilt.is_dir()
-
-
 def test_the_server_for_local_needs_what_it_needs(shell: Shell, tmp_path: Path) -> None:
     """A backend whose library cannot be loaded is one message, and no run folder."""
     hidden = tmp_path / "hidden"
@@ -667,3 +656,27 @@ def test_a_key_is_never_shown(shell: Shell) -> None:
     assert secret not in ending.err + ending.out
     for path in (shell.cwd / "runs").rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_a_folder_whose_name_is_no_text(shell: Shell) -> None:
+    """The run folder's copy of the recipe could not name it."""
+    folder = Path(os.fsdecode(os.fsencode(shell.cwd) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "rows.csv").write_text("a\nx\n")
+    (folder / "films.toml").write_text(_with_source('kind = "table"\npath = "rows.csv"', "Plot {{ a }}."))
+    ending = installed("run", "films.toml", cwd=folder, env=shell.env())
+    assert ending.code == 2
+    assert ending.err.endswith("films.toml: the name of the folder that it is in is not UTF-8; rename the folder\n")
+    assert not (folder / "runs").exists()
+
+
+def test_chat_with_a_server_that_is_not_there(spoilt: Path, shell: Shell) -> None:
+    """Who was asked, what came of it, and what to look at."""
+    assert spoilt.is_dir()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    env = shell.env(OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1")
+    ending = installed("chat", "films", "--model", "gpt-4o-mini", cwd=shell.cwd, env=env, stdin="hello")
+    assert ending.code == 5
+    assert ending.talk[-1].startswith(f"tunemill: gpt-4o-mini at http://127.0.0.1:{port}/v1: ")
+    assert ending.talk[-1].endswith("the key and the model are right (--model names another), and ask again")

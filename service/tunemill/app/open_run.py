@@ -10,7 +10,7 @@ from tunemill.app.folder import RUNS, RunFolder, fit_for
 from tunemill.app.prices import PriceBook, price_book
 from tunemill.clock import Clock
 from tunemill.engine import Step
-from tunemill.errors import RunFolderError
+from tunemill.errors import RecipeError, RunFolderError
 from tunemill.events import Event
 from tunemill.files import write_whole
 from tunemill.journal import Ended, Journal, JournalWriter, Opened, open_for_reading, open_for_writing
@@ -63,6 +63,7 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
     usd = recipe.budget.usd if recipe.budget else None
     if usd is not None:
         check_under_budget(loaded)
+    _check_can_be_written_down(loaded)
     source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
     check_templates_against(loaded, source.fields)
     return OpenRecipe(
@@ -72,6 +73,16 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
         prices=price_book(loaded, environment, has_budget=usd is not None),
         budget=None if usd is None else picodollars(usd),
     )
+
+
+def _check_can_be_written_down(loaded: LoadedRecipe) -> None:
+    """A path may hold bytes that are no text, and the run folder's copy of the recipe names the source's folder."""
+    try:
+        write_snapshot(loaded).encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(
+            "the name of the folder that it is in is not UTF-8", mend="rename the folder", file=loaded.path
+        ) from error
 
 
 def with_budget(loaded: LoadedRecipe, usd: float | None) -> LoadedRecipe:

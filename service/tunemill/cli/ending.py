@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -22,12 +23,14 @@ MISTAKE = 2
 UNWRITABLE = 74
 INTERRUPTED = 130
 TERMINATED = 143
+_STDERR = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command; say what went wrong, if anything did; the exit code."""
     signal.signal(signal.SIGTERM, _terminated)  # without a handler, the first process of a container ignores it
+    _open_what_is_closed()
     _speak_any_locale()
     try:
         result = _told_what_went_wrong(command)
@@ -104,6 +107,16 @@ def _say(message: str, exit_code: int) -> int:
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(TERMINATED)
+
+
+def _open_what_is_closed() -> None:
+    """Whoever starts us with a standard stream closed means silence, and not that a file of ours takes its place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open as long as we are
 
 
 def _speak_any_locale() -> None:
