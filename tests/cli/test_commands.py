@@ -331,6 +331,7 @@ def test_cancel(films: Shell) -> None:
     _done(films.run("run", "films.toml", "--until", "submit"))
     cancelled = _done(films.run("cancel", "films"))
     assert "status     cancelled" in cancelled.out
+    assert "successfully" not in cancelled.err
     watched = films.run("watch", "films")
     assert watched.code == 6
     assert watched.talk[-1].endswith("ended as cancelled")

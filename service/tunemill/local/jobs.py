@@ -250,7 +250,9 @@ class Job:
             if point.valid_loss is not None:
                 message += f", validation loss={point.valid_loss:.2f}"
             yield self._step_s(step), "info", message, {**metrics(point), "total_steps": self.curve.steps}
-        end_s, _ = stages[-1]
+        end_s, end = stages[-1]
+        if end is not Status.SUCCEEDED:
+            return
         yield end_s, "info", f"New fine-tuned model created: {self.tuned_model} (simulated)", None
         yield end_s, "info", "The job has successfully completed", None
 
