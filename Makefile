@@ -16,7 +16,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3.12 python3.13 pyt
 	test -n "$$python" || { echo "Python 3.11 or newer is needed, and $(if $(PYTHON),$(PYTHON) is not,none is on the path); make PYTHON=/path/to/python3.11 names one" >&2; exit 1; }
 
 help:
-	@echo "make demo    the movie-plots example on a small model on this machine, about two minutes, no key needed"
+	@echo "make demo    the movie-plots example on a small model on this machine, two to three minutes, no key needed"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
@@ -30,7 +30,7 @@ DEMO_ROWS := 14
 # A demo that was interrupted goes on where it stopped; one that came to its end starts from nothing.
 demo: $(READY)
 	@if [ -e $(DEMO)/finetune.json ]; then echo "Removing the last demo's $(DEMO)"; rm -rf $(DEMO); fi
-	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (about two minutes)"
+	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (two to three minutes)"
 	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --until tuned --run-dir $(DEMO)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 

@@ -190,11 +190,11 @@ def test_concurrency_stays_between_one_and_the_most(
 
 @given(st.floats(1, 3000), st.floats(61, 300), st.floats(0, 1))
 def test_a_steady_rate_reads_as_what_it_is(per_minute: float, seconds: float, offset: float) -> None:
-    """Within the one or two that a bin's edge may hide, also in the middle of a second."""
+    """But for the second that has passed since the last of it, and the one or two that a bin's edge may hide."""
     meter, interval = RateMeter(), 60 / per_minute
     for number in range(int(seconds / interval) + 1):
         meter.add(1000.25 + number * interval)
-    assert meter.per_minute(1000.25 + seconds + offset) == pytest.approx(per_minute, rel=0.02, abs=3)
+    assert meter.per_minute(1000.25 + seconds + offset) == pytest.approx(per_minute, rel=0.03, abs=4)
 
 
 def test_the_first_minute_reads_as_a_rate_and_the_past_is_forgotten() -> None:

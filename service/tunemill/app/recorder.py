@@ -144,25 +144,22 @@ class JournalRecorder:
 
     async def attempt_failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None:
         """See `Recorder`."""
-        await self._commit(
-            AttemptFailed(
-                at=self._clock.wall(),
-                request=request.id,
-                row=request.row_id,
-                step=request.step,
-                sample=request.sample,
-                attempt=attempt,
-                failure=failure.kind,
-                status=failure.status,
-                message=failure.message,
-                uncertain=uncertain,
-            )
-        )
+        await self._commit_failure(AttemptFailed, request, attempt, failure, uncertain)
 
     async def failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None:
         """See `Recorder`."""
+        await self._commit_failure(Failed, request, attempt, failure, uncertain)
+
+    async def _commit_failure(
+        self,
+        kind: type[AttemptFailed | Failed],
+        request: Request,
+        attempt: int,
+        failure: Failure,
+        uncertain: Picodollars,
+    ) -> None:
         await self._commit(
-            Failed(
+            kind(
                 at=self._clock.wall(),
                 request=request.id,
                 row=request.row_id,

@@ -92,8 +92,8 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFailed:
-    """An attempt brought no completion; the request may be tried again. `uncertain` is what may have been billed."""
+class _Unanswered:
+    """What both kinds of failure say. `uncertain` is what may have been billed."""
 
     at: float
     request: str
@@ -108,19 +108,13 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A request failed for good. This is also the outcome of its last `attempt`; 0: nothing was ever sent."""
+class AttemptFailed(_Unanswered):
+    """An attempt brought no completion; the request may be tried again."""
 
-    at: float
-    request: str
-    row: str
-    step: str
-    sample: int
-    attempt: int
-    failure: FailureKind
-    status: int | None
-    message: str
-    uncertain: Picodollars
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(_Unanswered):
+    """A request failed for good. This is also the outcome of its last `attempt`; 0: nothing was ever sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
