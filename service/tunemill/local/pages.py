@@ -1,5 +1,6 @@
 """Pages of a list as the API cuts them: `after` an id, at most `limit`, newest first."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,14 +8,14 @@ from tunemill.local.replies import Reply, bad_request, json_reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(ABC):
     """Whatever can be listed has an id and a JSON shape."""
 
     id: str
 
+    @abstractmethod
     def to_json(self) -> dict[str, object]:
         """As the API lists it."""
-        raise NotImplementedError
 
 
 def page(items: Iterable[Listed], query: Mapping[str, str], *, limit_default: int, limit_max: int) -> Reply:

@@ -30,7 +30,7 @@ def warnings_of(
 
 
 def assumptions_of(
-    lengths: Lengths, rows: int, steps: tuple[StepPlan, ...], training: TrainingPlan | None
+    recipe: Recipe, lengths: Lengths, rows: int, steps: tuple[StepPlan, ...], training: TrainingPlan | None
 ) -> Iterator[str]:
     """What the figures rest on."""
     if lengths.rows < rows:
@@ -44,7 +44,9 @@ def assumptions_of(
     if steps:
         yield f"An answer is taken to need {FIRST_TOKEN_S} s and then 1 s for each {TOKENS_PER_SECOND:.0f} tokens."
     if training is not None:
-        yield f'Training assumes that every row is kept; n_epochs = "auto" is taken as {EPOCHS_OF_AUTO}.'
+        yield "Training assumes that every row is kept."
+        if recipe.fine_tune is not None and recipe.fine_tune.n_epochs == "auto":
+            yield f'n_epochs = "auto" is taken as {EPOCHS_OF_AUTO}: the target chooses.'
 
 
 def _about_budget(rows: int, steps: tuple[StepPlan, ...], budget: BudgetPlan) -> Iterator[str]:

@@ -79,7 +79,7 @@ def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Pla
         budget=money,
         training=training,
         prompts=lengths.prompts,
-        assumptions=tuple(assumptions_of(lengths, rows, steps, training)),
+        assumptions=tuple(assumptions_of(recipe, lengths, rows, steps, training)),
         warnings=tuple(warnings_of(recipe, rows, lengths, steps, money, training)),
     )
 
