@@ -1,7 +1,7 @@
 # What is typed here. Each target first makes .venv if it has to: Python 3.11 or newer, make and a network are enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench pin clean
+.PHONY: help demo test torture check fix bench pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,8 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3.12 python3.13 pyt
 help:
 	@echo "make demo    the movie-plots example on a small model on this machine, two to three minutes, no key needed"
 	@echo "make test    all tests"
+	@echo "make torture kill -9 everywhere, full disks, thousands of simulated hours, a soak: ten to fifteen minutes;"
+	@echo "             SOAK=3600 soaks for an hour, TORTURE=tests/torture/... runs only these, TUNEMILL_TORTURE_SEED repeats"
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
 	@echo "make bench   100,000 rows on the simulator, beside bare calls of the SDK, about two minutes a round; BENCH=--help"
@@ -36,6 +38,10 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+torture: export TUNEMILL_SOAK_S := $(or $(SOAK),180)
+torture: $(READY)
+	@$(BIN)/python -m pytest -m torture -n 2 --dist loadgroup --timeout 7200 $(or $(TORTURE),tests)
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet || { echo "Some files are not formatted; make fix does it" >&2; exit 1; }

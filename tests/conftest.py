@@ -2,10 +2,11 @@
 
 import ipaddress
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+from tests.support import torture
 
 hypothesis.settings.register_profile("tunemill", deadline=None)  # the machine may be busy with something else
 hypothesis.settings.load_profile("tunemill")
@@ -41,3 +42,41 @@ def only_loopback() -> Iterator[list[str]]:
     yield _forbidden
     if _forbidden:
         pytest.fail(f"tried to reach another machine: {_forbidden}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See `tests.support.torture`."""
+    torture.choose_seed(config.option.markexpr)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say the seed where it is a new one each time."""
+    if session.config.option.markexpr == torture.MARKER and not hasattr(session.config, "workerinput"):
+        print(f"{torture.VARIABLE}={torture.seed()}", file=sys.stderr)
+
+
+@pytest.fixture
+def torture_seed() -> int:
+    """What a test draws its cases from; a failure says how to repeat it."""
+    return torture.seed()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> torture.Figures:
+    """Where a test says what it measured."""
+    return torture.Figures(request.node.nodeid, request.node.user_properties)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with every failure of a seeded test how to repeat it."""
+    report = yield
+    if report.failed and "torture_seed" in getattr(item, "fixturenames", ()):
+        report.sections.append(("repeat it with", torture.how_to_repeat(item.nodeid)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures, as data."""
+    for line in torture.figures_of(terminalreporter.getreports("passed") + terminalreporter.getreports("failed")):
+        terminalreporter.write_line(line)
