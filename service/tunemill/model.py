@@ -160,11 +160,11 @@ class LimitHints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """A completion's raw body as it came over the wire, valid JSON, with what the headers said."""
+    """A completion: its raw body as it came over the wire, valid JSON, our reading of it, and what the headers said."""
 
     body: bytes
     hints: LimitHints
-    provider_request_id: str | None = None
+    completion: Completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

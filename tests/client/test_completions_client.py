@@ -104,7 +104,7 @@ async def test_an_answer_comes_as_it_was_sent(server: Simulator) -> None:
         reply = await client.send(request(), 30.0)
     assert isinstance(reply, Delivered)
     assert orjson.loads(reply.body)["choices"][0]["message"]["content"]
-    assert reply.provider_request_id is not None
+    assert reply.completion.provider_request_id is not None
     assert server.books()["billed"] == 1
 
 
@@ -307,7 +307,7 @@ async def test_headers_that_are_no_text_do_no_harm() -> None:
     async with saying(odd) as base_url, connected(base_url) as client:
         reply = await client.send(request(), 10.0)
     assert isinstance(reply, Delivered)
-    orjson.dumps(reply.provider_request_id)
+    orjson.dumps(reply.completion.provider_request_id)
     assert reply.hints.requests_per_minute is None
 
 

@@ -13,6 +13,7 @@ import orjson
 from tests.support.clock import ManualClock
 from tests.support.recorder import MemoryJournal, MemoryRecorder
 
+from tunemill.answers import parse_completion
 from tunemill.engine import (
     Budget,
     Dispatcher,
@@ -31,6 +32,8 @@ from tunemill.model import (
     Delivered,
     Failure,
     FailureKind,
+    Json,
+    JsonObject,
     Lane,
     LimitHints,
     Picodollars,
@@ -157,7 +160,8 @@ class Provider:
         await self.clock.sleep(self.random.uniform(*self.luck.latency_s))
         if failure is not None:
             return Undelivered(failure=failure, hints=NO_HINTS)
-        return Delivered(body=self._body(request, usage), hints=NO_HINTS)
+        answer = self._answer(request, usage)
+        return Delivered(body=orjson.dumps(answer), hints=NO_HINTS, completion=parse_completion(answer))
 
     def _bill_perhaps(self, usage: Usage) -> None:
         if self.random.random() < 0.7:
@@ -175,17 +179,17 @@ class Provider:
     def _usage(self, request: Request) -> Usage:
         return Usage(input=self.random.randint(1, len(request.body)), output=self.random.randint(0, OUTPUT_MAX))
 
-    def _body(self, request: Request, usage: Usage) -> bytes:
-        message: Mapping[str, object] = {"content": f"answer {self.times[request.id]} to {request.id[:8]}"}
+    def _answer(self, request: Request, usage: Usage) -> JsonObject:
+        message: JsonObject = {"content": f"answer {self.times[request.id]} to {request.id[:8]}"}
         reason = "stop"
         if self.random.random() < self.luck.useless:
             message, reason = self.random.choice(
                 [({"content": " "}, "stop"), ({"content": "x", "refusal": "no"}, "stop"), ({}, "content_filter")]
             )
-        answer: dict[str, object] = {"choices": [{"message": message, "finish_reason": reason}]}
+        answer: dict[str, Json] = {"choices": [{"message": message, "finish_reason": reason}]}
         if self.random.random() >= self.luck.no_usage:
             answer["usage"] = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
-        return orjson.dumps(answer)
+        return answer
 
 
 MAY_BE_BILLED = {

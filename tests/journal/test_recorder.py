@@ -46,10 +46,10 @@ def request(number: int, at: Place) -> Request:
     )
 
 
-def answer(text: str) -> tuple[Delivered, Completion]:
+def answer(text: str) -> Delivered:
     body = b'{"choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}' % text.encode()
     completion = Completion(text=text, finish_reason="stop", provider_request_id="req")
-    return Delivered(body=body, hints=LimitHints(), provider_request_id="req"), completion
+    return Delivered(body=body, hints=LimitHints(), completion=completion)
 
 
 @contextlib.asynccontextmanager
@@ -74,9 +74,9 @@ async def recording(
 
 
 async def complete(recorder: JournalRecorder, of: Request, text: str = "yes", attempt: int = 1) -> None:
-    delivered, completion = answer(text)
+    delivered = answer(text)
     await recorder.sent(of, attempt, 1000)
-    await recorder.completed(of, attempt, delivered, completion, 600, 0.5)
+    await recorder.completed(of, attempt, delivered, 600, 0.5)
 
 
 @pytest.fixture
@@ -141,10 +141,10 @@ async def test_an_answer_is_known_in_the_next_process_and_read_back(folder: Path
     """With the attempts that it took, and as it was sent."""
     async with recording(folder) as (recorder, _):
         await complete(recorder, request(1, place(0)), "so it is")
-        assert recorder.answer_at(place(0)) == answer("so it is")[1]
+        assert recorder.answer_at(place(0)) == answer("so it is").completion
     async with recording(folder) as (recorder, _):
         assert recorder.look_up(place(0), request(1, place(0))) == (Standing.ANSWERED, 1)
-        assert recorder.answer_at(place(0)) == answer("so it is")[1]
+        assert recorder.answer_at(place(0)) == answer("so it is").completion
 
 
 async def test_a_place_is_served_by_an_answer_to_another_row(folder: Path) -> None:
@@ -259,8 +259,8 @@ class Pair:
 async def _attempt(recorder: JournalRecorder | MemoryRecorder, what: str, of: Request, attempt: int) -> None:
     await recorder.sent(of, attempt, 1000)
     if what == "complete":
-        delivered, completion = answer(f"{of.id[:4]} {attempt}")
-        await recorder.completed(of, attempt, delivered, completion, 600, 0.5)
+        delivered = answer(f"{of.id[:4]} {attempt}")
+        await recorder.completed(of, attempt, delivered, 600, 0.5)
     elif what == "fail":
         await recorder.failed(of, attempt, FAILURE, 300)
     elif what == "attempt_failed":

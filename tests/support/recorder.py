@@ -127,14 +127,13 @@ class MemoryRecorder:
         request: Request,
         attempt: int,
         reply: Delivered,
-        completion: Completion,
         cost: Picodollars,
         duration_s: float,
     ) -> None:
         await self._clock.sleep(self._write_s())
         known = self._end(request, attempt)
         assert known.state is not State.COMPLETED, "completed twice"
-        known.state, known.completion = State.COMPLETED, completion
+        known.state, known.completion = State.COMPLETED, reply.completion
         self.journal.settled += cost
 
     async def attempt_failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None:

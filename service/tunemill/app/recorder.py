@@ -120,11 +120,11 @@ class JournalRecorder:
         request: Request,
         attempt: int,
         reply: Delivered,
-        completion: Completion,
         cost: Picodollars,
         duration_s: float,
     ) -> None:
         """See `Recorder`."""
+        completion = reply.completion
         await self._commit(
             Completed(
                 at=self._clock.wall(),
@@ -137,7 +137,7 @@ class JournalRecorder:
                 outcome=outcome_of(completion),
                 usage=completion.usage,
                 duration_s=duration_s,
-                provider_request_id=reply.provider_request_id,
+                provider_request_id=completion.provider_request_id,
                 answer=orjson.Fragment(reply.body),
             )
         )

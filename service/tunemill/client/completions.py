@@ -11,11 +11,22 @@ import httpx2
 import openai
 import orjson
 
+from tunemill.answers import parse_completion
 from tunemill.client.connection import nothing_was_sent, root_of
 from tunemill.client.repeated import RepeatedPost, Response
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
-from tunemill.model import Delivered, Failure, FailureKind, LimitHints, Reply, Request, Undelivered
+from tunemill.model import (
+    Completion,
+    Delivered,
+    Failure,
+    FailureKind,
+    JsonObject,
+    LimitHints,
+    Reply,
+    Request,
+    Undelivered,
+)
 
 CONNECT_TIMEOUT_S = 20.0
 NO_HINTS = LimitHints()
@@ -62,7 +73,7 @@ class CompletionsClient:
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
             message = readable(f"HTTP {response.status} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
-        return Delivered(body=body, hints=hints, provider_request_id=response.headers.get("x-request-id"))
+        return Delivered(body=body, hints=hints, completion=_read(raw, response.headers.get("x-request-id")))
 
     def _refused(self, response: Response) -> Reply:
         failure = failure_of(
@@ -76,6 +87,13 @@ class CompletionsClient:
         if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
+
+
+def _read(raw: JsonObject, provider_request_id: str | None) -> Completion:
+    try:
+        return parse_completion(raw, provider_request_id)
+    except Exception:  # whatever is wrong with our reading, the answer was paid for and has to reach the journal
+        return Completion(text="", finish_reason="unreadable", provider_request_id=provider_request_id)
 
 
 def _undelivered(kind: FailureKind, message: str, *, may_be_billed: bool, hints: LimitHints = NO_HINTS) -> Undelivered:

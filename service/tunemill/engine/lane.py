@@ -18,9 +18,6 @@ from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeAlias, assert_never
 
-import orjson
-
-from tunemill.answers import parse_completion
 from tunemill.clock import Clock, wait_for
 from tunemill.engine import telling
 from tunemill.engine.budget import Budget
@@ -257,11 +254,11 @@ class LaneWorker:
             self._waiting_for_reply.discard(task)
 
     async def _delivered(self, job: Job, reply: Delivered, duration_s: float) -> None:
-        completion = _parsed(reply)
+        completion = reply.completion
         usage = completion.usage
         # Where the provider does not say what it billed, the worst case is what it may have billed.
         cost = job.worst if usage is None else self._tools.prices.cost(self.lane, usage)
-        await self._tools.recorder.completed(job.request, job.attempts, reply, completion, cost, duration_s)
+        await self._tools.recorder.completed(job.request, job.attempts, reply, cost, duration_s)
         self._tools.budget.settle(job.worst, cost)
         job.is_reserved = False
         self._bad_requests, self._has_answered = 0, True
@@ -380,13 +377,6 @@ class LaneWorker:
         """Each limit that is known, with how much of it is used."""
         provider, model = self.lane.provider, self.lane.model
         return self.gates.levels(now, model=f"{provider}/{model}" if provider else model, in_flight=self.in_flight)
-
-
-def _parsed(reply: Delivered) -> Completion:
-    try:
-        return parse_completion(orjson.loads(reply.body), reply.provider_request_id)
-    except Exception:  # whatever is wrong with our reading, the answer was paid for and has to reach the journal
-        return Completion(text="", finish_reason="unreadable")
 
 
 def _interrupted(message: str, *, may_be_billed: bool) -> Undelivered:

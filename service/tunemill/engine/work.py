@@ -82,7 +82,6 @@ class Recorder(Protocol):
         request: Request,
         attempt: int,
         reply: Delivered,
-        completion: Completion,
         cost: Picodollars,
         duration_s: float,
     ) -> None: ...
