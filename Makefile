@@ -22,7 +22,7 @@ help:
 	@echo "             SOAK=3600 soaks for an hour, TORTURE=tests/torture/... runs only these, TUNEMILL_TORTURE_SEED repeats"
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
-	@echo "make bench   100,000 rows on the simulator, beside bare calls of the SDK, about two minutes a round; BENCH=--help"
+	@echo "make bench   every figure beside its limit, about 20 minutes; BENCH=--quick is short, BENCH=--help says more"
 	@echo "make pin     write requirements/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
@@ -55,7 +55,7 @@ fix: $(READY)
 	@$(BIN)/ruff check
 
 bench: $(READY)
-	@$(BIN)/python bench/main_job.py $(BENCH)
+	@$(BIN)/python -m bench $(BENCH)
 
 $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(FIND_PYTHON); \

@@ -1,0 +1,195 @@
+"""Whole processes, measured from outside: how long, how much processor time, how much memory, on which cores."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BENCH = Path(__file__).parent
+ROOT = BENCH.parent
+_CORES = sorted(os.sched_getaffinity(0))
+# The client has a core of its own wherever there are two; whoever answers it has the others.
+CLIENT_CORES = frozenset(_CORES[:1])
+SERVER_CORES = frozenset(_CORES[1:] or _CORES)
+ALL_CORES = frozenset(_CORES)
+_MIB = 1024 * 1024
+_SAID_SHOWN = 4000  # characters
+
+
+class ProcessFailed(Exception):
+    """A measured process ended otherwise than it should; the message has what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one process needed from its start to its end, with the children that it waited for."""
+
+    seconds: float
+    cpu_s: float
+    max_rss_mib: float  # of the largest single process among them
+    exit_code: int
+    stdout: str
+
+    def rate(self, done: int) -> float:
+        """So many things a second, start-up and end included."""
+        return done / self.seconds
+
+    def cpu_ms(self, done: int) -> float:
+        """Processor time for each of so many things, start-up and end included."""
+        return 1000 * self.cpu_s / done
+
+
+@contextlib.contextmanager
+def pinned(cores: Collection[int]) -> Iterator[None]:
+    """What is started in here stays on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Running:
+    """A process under way; `pid` is there for signals and `rss_mib`, `wait` gives its usage, once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], said: Path, started: float) -> None:
+        self._process = process
+        self._said = said
+        self._started = started
+        self.usage: Usage | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end by itself; `wait` then returns at once."""
+        if self.usage is not None:
+            return True
+        # It is left for `wait` to collect, because whoever collects it gets its usage.
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    def wait(self) -> Usage:
+        """Its usage, when it has ended."""
+        if self.usage is None:
+            _, status, usage = os.wait4(self.pid, 0)
+            seconds = time.perf_counter() - self._started
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.usage = Usage(
+                seconds=seconds,
+                cpu_s=usage.ru_utime + usage.ru_stime,
+                max_rss_mib=usage.ru_maxrss / 1024,
+                exit_code=self._process.returncode,
+                stdout=self._said.with_suffix(".out").read_text(encoding="utf-8", errors="replace"),
+            )
+        return self.usage
+
+    def stderr(self) -> str:
+        """The end of what it said so far."""
+        return self._said.with_suffix(".err").read_text(encoding="utf-8", errors="replace")[-_SAID_SHOWN:]
+
+    def stop(self) -> None:
+        """Kill it where it still runs."""
+        if self.usage is None:
+            self._process.kill()
+            self.wait()
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str | Path],
+    *,
+    said: Path,
+    cores: Collection[int] = CLIENT_CORES,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[Running]:
+    """Start a process; what it says goes to `said` with the endings .out and .err. Killed at the end if still there."""
+    with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err, pinned(cores):
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=None if environment is None else dict(environment),
+            cwd=cwd,
+        )
+    running = Running(process, said, began)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def measured(
+    command: Sequence[str | Path],
+    *,
+    said: Path,
+    cores: Collection[int] = CLIENT_CORES,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    exit_codes: Collection[int] = (0,),
+) -> Usage:
+    """Run a process to its end. Raises ProcessFailed where its exit code is none of those expected."""
+    with started(command, said=said, cores=cores, environment=environment, cwd=cwd) as running:
+        usage = running.wait()
+    if usage.exit_code not in exit_codes:
+        shown = " ".join(str(word) for word in command)
+        raise ProcessFailed(f"{shown} ended with {usage.exit_code} and said: {running.stderr()}{usage.stdout[-500:]}")
+    return usage
+
+
+def tunemill_command(*words: str | Path) -> list[str]:
+    """`tunemill` with these words, of this checkout."""
+    return [sys.executable, "-m", "tunemill", *map(str, words)]
+
+
+def run_command(recipe: Path, run: Path, *more: str) -> list[str]:
+    """`tunemill run` up to and with generation, quiet but for warnings."""
+    return tunemill_command("run", recipe, "--until", "generate", "--log-level", "warning", "--run-dir", run, *more)
+
+
+def client_environment(base_url: str, **more: str) -> dict[str, str]:
+    """The environment of a client of a server on loopback."""
+    path = os.pathsep.join(filter(None, [str(ROOT / "service"), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "bench", **more}
+
+
+def tunemill_run(
+    recipe: Path,
+    run: Path,
+    *more: str,
+    server: str,
+    cores: Collection[int] = CLIENT_CORES,
+    exit_codes: Collection[int] = (0,),
+) -> Usage:
+    """`tunemill run` against the server with this base URL, to its end."""
+    return measured(
+        run_command(recipe, run, *more),
+        said=run.with_name(run.name + "-said"),
+        cores=cores,
+        environment=client_environment(server),
+        exit_codes=exit_codes,
+    )
+
+
+def status(run: Path) -> dict[str, object]:
+    """What `tunemill status --json` says about a run folder."""
+    words = tunemill_command("status", run, "--json")
+    found: dict[str, object] = json.loads(subprocess.check_output(words, env=client_environment("http://127.0.0.1:1")))
+    return found
+
+
+def rss_mib(pid: int) -> float:
+    """What a process holds in memory at this moment."""
+    resident = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return resident * os.sysconf("SC_PAGE_SIZE") / _MIB
