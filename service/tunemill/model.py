@@ -183,6 +183,7 @@ class RunState(Enum):
 
     IDLE = "idle"
     RUNNING = "running"
+    PAUSED = "paused"
     DRAINING = "draining"
     INTERRUPTED = "interrupted"
     BUDGET_REACHED = "budget_reached"
@@ -203,4 +204,5 @@ class WaitReason(Enum):
     BUDGET = "budget"  # until what is in flight is settled
     OUTAGE = "outage"  # the circuit is open
     UPSTREAM = "upstream"  # for the step that it reads
+    PAUSED = "paused"  # until somebody says go on
     QUEUE = "queue"  # simply not its turn yet

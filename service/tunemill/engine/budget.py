@@ -33,6 +33,16 @@ class Budget:
         """What may still be reserved; None without a cap. Below zero where the cap was lowered."""
         return None if self.cap is None else self.cap - self.committed
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether more is committed than may be: only where the cap was lowered, or where a bound was wrong."""
+        return self.cap is not None and self.committed > self.cap
+
+    def change_cap(self, cap: Picodollars | None) -> None:
+        """Another cap from now on; None is none. Below what is committed, nothing more can be reserved."""
+        assert cap is None or cap >= 0, cap
+        self.cap = cap
+
     def reserve(self, worst: Picodollars) -> bool:
         """Set aside a worst case; False where it does not fit now."""
         assert worst >= 0, worst

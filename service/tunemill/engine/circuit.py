@@ -39,6 +39,11 @@ class Circuit:
         """How long nothing has worked that was tried."""
         return 0.0 if self._opened_at is None else now - self._failing_since
 
+    def rested(self, seconds: float, now: float) -> None:
+        """Nothing was tried for so long, on purpose: it counts as no failing."""
+        self._failing_since = min(now, self._failing_since + seconds)
+        self.progress_at = min(now, self.progress_at + seconds)
+
     def succeeded(self, now: float) -> bool:
         """The provider answered. True where this closed the circuit."""
         closed = self.is_open

@@ -7,8 +7,11 @@ soon as the steps that read it were rendered.
     RUNNING ── every place completed or failed ──────────────> FINISHED, FINISHED_WITH_FAILURES
     RUNNING ── the next request does not fit the cap ────────> BUDGET_REACHED
     RUNNING ── bad key, quota, model gone, outage too long ──> REFUSED
-    RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED
+    RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED, which also cuts short the others' waiting
     before the last three, what is in flight is awaited for the grace, and kept
+
+While it works it can be paused (nothing leaves, what is in flight arrives) and steered: other limits, and other
+templates for everything that has not left.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from tunemill.clock import wait_for
 from tunemill.engine import telling
 from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
 from tunemill.engine.pacing import LaneLimits
+from tunemill.engine.retry import RetryLimits
 from tunemill.engine.work import (
     Counts,
     Ending,
@@ -84,6 +88,8 @@ class Dispatcher:
         self._tasks: asyncio.TaskGroup | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._is_aborted = False
+        self._paused_at: float | None = None
+        self._cut_at: float | None = None  # when the grace is over
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -101,6 +107,8 @@ class Dispatcher:
 
     def drain(self, reason: str) -> None:
         """Send nothing more, keep what arrives within the grace, then end as interrupted."""
+        if self._ending is not None and self._ending.state is RunState.BUDGET_REACHED and not self.is_over:
+            self._ending = None  # whoever wants it to stop has the last word
         self._end(RunState.INTERRUPTED, reason)
 
     def abort(self) -> None:
@@ -110,9 +118,9 @@ class Dispatcher:
 
     async def _land(self) -> None:
         """Wait for what is in flight: as long as it takes when all is done anyway, for the grace otherwise."""
-        deadline = self._tools.clock.monotonic() + self._grace_s
+        self._cut_at = self._tools.clock.monotonic() + self._grace_s
         while self._sending:
-            rest = deadline - self._tools.clock.monotonic()
+            rest = self._cut_at - self._tools.clock.monotonic()
             if self._is_aborted or rest <= 0:
                 for lane in self._lanes.values():
                     lane.cut()
@@ -134,6 +142,64 @@ class Dispatcher:
             failed = self.counts.failed
             state = RunState.FINISHED_WITH_FAILURES if failed else RunState.FINISHED
             self._end(state, f"{failed} requests failed for good" if failed else "everything is answered")
+
+    # -- steering ------------------------------------------------------------------------------------------------
+
+    def is_paused(self) -> bool:
+        """Whether nothing leaves until `resume`."""
+        return self._paused_at is not None
+
+    def pause(self) -> None:
+        """Send nothing more until `resume`; what is in flight arrives and is kept."""
+        if self._paused_at is None:
+            self._paused_at = self._tools.clock.monotonic()
+            self.freed()
+
+    def resume(self) -> float:
+        """Go on, at the paced rate; gives the seconds of rest. They are no outage, and nobody's patience is used up."""
+        if self._paused_at is None:
+            return 0.0
+        now = self._tools.clock.monotonic()
+        rested_s, self._paused_at = now - self._paused_at, None
+        for job in self._pending.values():
+            if job.troubled_since is not None:
+                job.troubled_since = min(now, job.troubled_since + rested_s)
+        for lane in self._lanes.values():
+            lane.rested(rested_s)
+        return rested_s
+
+    @property
+    def limits(self) -> Mapping[Lane, LaneLimits]:
+        """The limits of each lane, as configured."""
+        return {name: lane.gates.limits for name, lane in self._lanes.items()}
+
+    def configure(self, limits: Mapping[Lane, LaneLimits], retry: RetryLimits) -> None:
+        """Other limits for these lanes, from now on."""
+        for name, of_lane in limits.items():
+            self._lanes[name].configure(of_lane, retry)
+        self._room = sum(of_lane.concurrency for of_lane in self.limits.values()) + ROOM_BESIDE_CONCURRENCY
+        self._has_room.set()
+
+    def render_by(self, render: Renderer) -> int:
+        """Another renderer for everything that has not left; gives the number of requests that it made others.
+
+        What is in flight and what is answered stays. A request that was sent in vain and comes out as another one is
+        not sent again.
+        """
+        self._render = render
+        changed = [job for lane in self._lanes.values() for job in lane.take_back(self._comes_out_otherwise)]
+        for job in changed:
+            self._forget(job)
+        for job in changed:
+            for place in job.places:
+                self._advance(place)
+        self._has_room.set()
+        self._end_if_done()
+        return len(changed)
+
+    def _comes_out_otherwise(self, job: Job) -> bool:
+        rendered = (self._render(place) for place in job.places)
+        return any(isinstance(new, Unrenderable) or new.id != job.request.id for new in rendered)
 
     # -- rows and chains -----------------------------------------------------------------------------------------
 
@@ -297,6 +363,8 @@ class Dispatcher:
 
     def waiting_for(self) -> dict[str, int]:
         """Everything that waits, by reason; sums to `counts.waiting`."""
+        if self.is_paused():  # whatever else it would wait for comes after that
+            return {WaitReason.PAUSED.value: self.counts.waiting} if self.counts.waiting else {}
         counts: Counter[str] = Counter()
         for lane in self._lanes.values():
             counts.update(lane.waiting())
@@ -305,6 +373,12 @@ class Dispatcher:
         counts[WaitReason.UPSTREAM.value] += upstream
         counts[WaitReason.QUEUE.value] += rest - upstream
         return {reason: count for reason, count in counts.items() if count > 0}
+
+    def grace_left_s(self) -> float | None:
+        """Seconds for which what is in flight is still awaited; None where nothing ends."""
+        if self._cut_at is None or not self._sending:
+            return None
+        return max(0.0, self._cut_at - self._tools.clock.monotonic())
 
     def levels(self) -> tuple[LimitLevel, ...]:
         """Every limit of every lane."""

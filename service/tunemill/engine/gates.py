@@ -55,6 +55,27 @@ class Gates:
         """The limit in force."""
         return self._bucket.per_minute
 
+    @property
+    def limits(self) -> LaneLimits:
+        """The limits that were configured; those in force may be lower, or learned."""
+        return self._limits
+
+    def configure(self, limits: LaneLimits, now: float) -> list[Change]:
+        """Other limits from now on, raised or lowered. One that is not known any more is learned again."""
+        before, self._limits = self._limits, limits
+        changes = []
+        if limits.requests_per_minute != before.requests_per_minute:
+            self._pacer.per_minute = limits.requests_per_minute
+            changes.append(Change("requests_per_minute", limits.requests_per_minute or 0.0, "configured"))
+        if limits.tokens_per_minute != before.tokens_per_minute:
+            self._bucket.change(limits.tokens_per_minute, now)
+            changes.append(Change("tokens_per_minute", limits.tokens_per_minute or 0.0, "configured"))
+        if limits.concurrency != before.concurrency:
+            knows_limits = limits.requests_per_minute is not None or limits.tokens_per_minute is not None
+            self._concurrency.change(limits.concurrency, is_known=knows_limits)
+            changes.append(Change("concurrency", limits.concurrency, "configured"))
+        return changes
+
     def blocked(self, now: float, *, tokens: int, in_flight: int) -> Wait | None:
         """The first gate that is shut for a request of so many tokens; None: it may leave."""
         probe_s = self.circuit.delay(now, in_flight=in_flight)

@@ -9,9 +9,7 @@ and only then counts it. A request that waits to be retried holds no slot. A lan
 """
 
 import asyncio
-import heapq
-import itertools
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +21,7 @@ from tunemill.engine import telling
 from tunemill.engine.budget import Budget
 from tunemill.engine.gates import Change, Gates, Wait
 from tunemill.engine.pacing import LaneLimits
+from tunemill.engine.queue import JobQueue
 from tunemill.engine.retry import Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide
 from tunemill.engine.work import Executor, Job, Prices, Recorder
 from tunemill.events import CircuitChanged, Event, LimitChanged
@@ -69,6 +68,8 @@ class Owner(Protocol):
 
     def is_ending(self) -> bool: ...
 
+    def is_paused(self) -> bool: ...
+
     def spawn(self, attempt: Attempt) -> None: ...
 
     def landed(self) -> None: ...
@@ -111,10 +112,8 @@ class LaneWorker:
         self._executor = executor
         self._owner = owner
         self._throttle = throttle
-        self._queue: deque[Job] = deque()
-        self._ahead: deque[Job] = deque()  # later steps: what was begun is finished before more is begun
-        self._retries: list[tuple[float, int, WaitReason, Job]] = []
-        self._order = itertools.count()
+        self._retry = tools.retry
+        self._queue = JobQueue()
         self._wake = asyncio.Event()
         self._head: Job | None = None
         self._reason = WaitReason.QUEUE
@@ -124,11 +123,37 @@ class LaneWorker:
         self._bad_requests = 0
         self._has_answered = False
 
+    # -- what may change while it works --------------------------------------------------------------------------
+
+    def configure(self, limits: LaneLimits, retry: RetryLimits) -> None:
+        """Other limits, from now on."""
+        now = self._tools.clock.monotonic()
+        self._retry, self._timeout_s = retry, limits.timeout_s
+        changes = self.gates.configure(limits, now)
+        self._throttle.change(self.gates.requests_per_minute)
+        self._tell(changes)
+        self._wake.set()
+
+    def rested(self, seconds: float) -> None:
+        """Nothing was sent for so long because somebody wanted it so: that was no outage."""
+        self.gates.circuit.rested(seconds, self._tools.clock.monotonic())
+        self._wake.set()
+
+    def take_back(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
+        """Give back, in order, the jobs that wait here and for which this holds. What has left stays."""
+        taken = self._queue.take_out(is_wanted)
+        if self._head is not None and is_wanted(self._head):
+            taken.insert(0, self._head)
+            self._account(self._head, uncertain=0)
+            self._head = None
+        self._wake.set()
+        return taken
+
     # -- the dispatching task ------------------------------------------------------------------------------------
 
     def enqueue(self, job: Job) -> None:
         """Take a job into the queue."""
-        (self._ahead if job.places[0].step else self._queue).append(job)
+        self._queue.put(job)
         self._wake.set()
 
     def wake(self) -> None:
@@ -151,7 +176,6 @@ class LaneWorker:
     async def run(self) -> None:
         """Send what is in the queue, in order and within the limits, until the run ends."""
         while (job := await self._next()) is not None:
-            self._head = job
             limit = self.gates.tokens_per_minute
             if limit is not None and job.tokens > limit:
                 await self._give_up(job, _too_large(job, limit), None)
@@ -159,31 +183,34 @@ class LaneWorker:
                 self.in_flight += 1
                 job.is_in_flight = True
                 self._owner.spawn(partial(self._attempt, job))
-            self._head = None
 
     async def _next(self) -> Job | None:
         while not self._owner.is_ending():
-            due_s = self._retries[0][0] - self._tools.clock.monotonic() if self._retries else None
-            if due_s is not None and due_s <= 0:
-                return heapq.heappop(self._retries)[3]
-            if self._ahead or self._queue:
-                return (self._ahead or self._queue).popleft()
-            await wait_for(self._wake, self._tools.clock, due_s)
+            now = self._tools.clock.monotonic()
+            if (job := self._queue.pop(now)) is not None:
+                return job
+            await wait_for(self._wake, self._tools.clock, self._queue.due_s(now))
         return None
 
     async def _admit(self, job: Job) -> bool:
-        """Return when the job may leave; False where the run ends first."""
-        while not self._owner.is_ending():
+        """Return when the job may leave; False where the run ends, or the job is taken back, first."""
+        self._head = job
+        while self._head is job and not self._owner.is_ending():
             wait = self._blocked(job)
-            if wait is None:
-                if not await self._pass_throttle():
-                    break
+            if wait is not None:
+                self._reason = wait.reason
+                await wait_for(self._wake, self._tools.clock, wait.seconds)
+            elif await self._pass_throttle() and self._may_still_leave(job):
                 self.gates.took(self._tools.clock.monotonic(), tokens=job.tokens)
+                self._head = None
                 return True
-            self._reason = wait.reason
-            await wait_for(self._wake, self._tools.clock, wait.seconds)
         self._account(job, uncertain=0)
+        self._head = None
         return False
+
+    def _may_still_leave(self, job: Job) -> bool:
+        """Whether nobody said otherwise while it waited at the throttle."""
+        return self._head is job and not self._owner.is_paused() and not self._tools.budget.is_exceeded
 
     async def _pass_throttle(self) -> bool:
         """Return when the throttle lets one more through; False where the run ends first."""
@@ -200,7 +227,11 @@ class LaneWorker:
         return not self._owner.is_ending()
 
     def _blocked(self, job: Job) -> Wait | None:
+        if self._owner.is_paused():
+            return Wait(WaitReason.PAUSED, None)
         budget = self._tools.budget
+        if budget.is_exceeded:  # the cap was lowered
+            self._account(job, uncertain=0)
         if not job.is_reserved:
             job.is_reserved = budget.reserve(job.worst)
         if not job.is_reserved:
@@ -282,9 +313,9 @@ class LaneWorker:
                 await self._record_failed_attempt(job, failure)
                 self._tools.emit(telling.attempt_failed(job, failure, decision.delay_s, now - sent_at))
                 if failure.retry_after_s is not None:
-                    self.gates.pause(now + min(failure.retry_after_s, self._tools.retry.outage_max_s))
+                    self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
                 self._land(job)
-                heapq.heappush(self._retries, (now + decision.delay_s, next(self._order), decision.reason, job))
+                self._queue.put_back(job, due_at=now + decision.delay_s, reason=decision.reason)
             case StopRun():
                 self._owner.refused(decision.message)  # at once: while the outcome is written, more would leave
                 await self._record_failed_attempt(job, failure)
@@ -305,7 +336,7 @@ class LaneWorker:
             failure,
             attempts=max(1, job.refusals if is_refusal else job.failures),
             troubled_s=circuit.open_for_s(now) if is_outage else now - refused_since,
-            limits=self._tools.retry,
+            limits=self._retry,
             is_outage=is_outage,
             others_pass=not is_outage and circuit.progress_at > refused_since,
             random=self._tools.random,
@@ -367,8 +398,8 @@ class LaneWorker:
 
     def waiting(self) -> Counter[str]:
         """Jobs that wait, by reason."""
-        counts = Counter(reason.value for _, _, reason, _ in self._retries)
-        at_the_gate = len(self._ahead) + len(self._queue) + (self._head is not None)
+        counts = self._queue.retries()
+        at_the_gate = len(self._queue) + (self._head is not None)
         if at_the_gate:
             counts[self._reason.value] += at_the_gate
         return counts

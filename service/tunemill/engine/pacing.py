@@ -72,9 +72,12 @@ class TokenBucket:
         """The limit; None where there is none."""
         return self._per_minute
 
-    def change(self, per_minute: float, now: float) -> None:
-        """A new limit from now on."""
+    def change(self, per_minute: float | None, now: float) -> None:
+        """A new limit from now on; None is none."""
         self._refill(now)
+        if per_minute is None:
+            self._per_minute = None
+            return
         self._level = per_minute / 60 if self._per_minute is None else min(self._level, per_minute / 60)
         self._per_minute = per_minute
         self._at = now
@@ -122,6 +125,12 @@ class ConcurrencyLimit:
     def limit(self) -> int:
         """At least 1."""
         return max(1, int(self._limit))
+
+    def change(self, most: int, *, is_known: bool) -> None:
+        """Another upper limit from now on. Where what the provider allows is known, all of it may be used at once."""
+        assert most >= 1, most
+        self.most = most
+        self._limit = float(most) if is_known else min(self._limit, float(most))
 
     def answered(self, *, in_flight: int) -> None:
         """An answer came while so many were under way (itself included)."""

@@ -80,7 +80,7 @@ def _level_of_state(state: RunState) -> int:
             return logging.ERROR
         case RunState.INTERRUPTED | RunState.BUDGET_REACHED | RunState.FINISHED_WITH_FAILURES:
             return logging.WARNING
-        case RunState.IDLE | RunState.RUNNING | RunState.DRAINING | RunState.FINISHED:
+        case RunState.IDLE | RunState.RUNNING | RunState.PAUSED | RunState.DRAINING | RunState.FINISHED:
             return logging.INFO
         case _:
             assert_never(state)

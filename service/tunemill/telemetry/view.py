@@ -37,6 +37,7 @@ _BUDGET_BAR_COLUMNS = 16
 _STATE_STYLES = {
     RunState.IDLE: "dim",
     RunState.RUNNING: "bold green",
+    RunState.PAUSED: "bold yellow",
     RunState.DRAINING: "bold yellow",
     RunState.INTERRUPTED: "bold yellow",
     RunState.BUDGET_REACHED: "bold yellow",

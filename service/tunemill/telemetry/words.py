@@ -19,6 +19,7 @@ _WAITING_WORDS: Mapping[WaitReason, str] = {
     WaitReason.BUDGET: "budget held by what is in flight",
     WaitReason.OUTAGE: "provider to recover",
     WaitReason.UPSTREAM: "an earlier step",
+    WaitReason.PAUSED: "`tunemill resume`",
     WaitReason.QUEUE: "their turn",
 }
 _STATE_WORDS: Mapping[RunState, str] = {  # the others are words already

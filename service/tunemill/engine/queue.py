@@ -1,0 +1,61 @@
+"""What waits at one model, in the order in which it is to leave: retries that are due, later steps, then new rows.
+
+Plain: it takes jobs and times and gives jobs back. Whoever asks keeps nothing of the order itself.
+"""
+
+import heapq
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable
+
+from tunemill.engine.work import Job
+from tunemill.model import WaitReason
+
+
+class JobQueue:
+    """See the module."""
+
+    __slots__ = ("_ahead", "_new", "_order", "_retries")
+
+    def __init__(self) -> None:
+        self._new: deque[Job] = deque()
+        self._ahead: deque[Job] = deque()  # later steps: what was begun is finished before more is begun
+        self._retries: list[tuple[float, int, WaitReason, Job]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        """How many could leave at once, as far as this is concerned: retries that wait for their time are not in it."""
+        return len(self._ahead) + len(self._new)
+
+    def put(self, job: Job) -> None:
+        """Take in a job that was not sent yet."""
+        (self._ahead if job.places[0].step else self._new).append(job)
+
+    def put_back(self, job: Job, *, due_at: float, reason: WaitReason) -> None:
+        """Take in a job that is to be sent again, not before `due_at`."""
+        heapq.heappush(self._retries, (due_at, next(self._order), reason, job))
+
+    def pop(self, now: float) -> Job | None:
+        """The next one; None where nothing may leave now."""
+        if self._retries and self._retries[0][0] <= now:
+            return heapq.heappop(self._retries)[3]
+        return (self._ahead or self._new).popleft() if len(self) else None
+
+    def due_s(self, now: float) -> float | None:
+        """Seconds until a retry is due; None where there is none."""
+        return self._retries[0][0] - now if self._retries else None
+
+    def take_out(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
+        """Remove, and give in order, the jobs for which this holds."""
+        everybody = [*self._ahead, *self._new, *(entry[3] for entry in sorted(self._retries))]
+        taken = [job for job in everybody if is_wanted(job)]
+        gone = set(map(id, taken))
+        self._ahead = deque(job for job in self._ahead if id(job) not in gone)
+        self._new = deque(job for job in self._new if id(job) not in gone)
+        self._retries = [entry for entry in self._retries if id(entry[3]) not in gone]
+        heapq.heapify(self._retries)
+        return taken
+
+    def retries(self) -> Counter[str]:
+        """Jobs that wait to be sent again, by reason."""
+        return Counter(reason.value for _, _, reason, _ in self._retries)
