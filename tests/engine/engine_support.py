@@ -67,7 +67,8 @@ def row_of(fields: dict[str, str]) -> Row:
 
 
 def renderer(steps: Sequence[Step]) -> Callable[[Place], Request | Unrenderable]:
-    """Requests by content: the row's field `prompt` (or `text`) and the texts of earlier steps."""
+    """Requests by content: the row's field `prompt` (or `text`) and the texts of earlier steps. `max` is max_tokens,
+    `max b` that of step b."""
 
     def render(place: Place) -> Request | Unrenderable:
         fields = place.row.fields
@@ -85,14 +86,14 @@ def renderer(steps: Sequence[Step]) -> Callable[[Place], Request | Unrenderable]
             path="/chat/completions",
             body=body,
             input_tokens_max=len(body),
-            output_tokens_max=OUTPUT_MAX,
+            output_tokens_max=int(str(fields.get(f"max {of.name}", fields.get("max", OUTPUT_MAX)))),
         )
 
     return render
 
 
 def worst(request: Request) -> Picodollars:
-    return request.input_tokens_max * INPUT_PRICE + OUTPUT_MAX * OUTPUT_PRICE
+    return request.input_tokens_max * INPUT_PRICE + (request.output_tokens_max or 0) * OUTPUT_PRICE
 
 
 def cost(lane: Lane, usage: Usage) -> Picodollars:
@@ -108,6 +109,7 @@ class Luck:
     latency_s: tuple[float, float] = (0.2, 3.0)
     retry_after: float = 0.5  # of the 429s say when
     no_usage: float = 0.0
+    used: float = 1.0  # at most this part of max_tokens
     useless: float = 0.0  # answers without text, refused, or filtered
 
 
@@ -177,7 +179,8 @@ class Provider:
         return None
 
     def _usage(self, request: Request) -> Usage:
-        return Usage(input=self.random.randint(1, len(request.body)), output=self.random.randint(0, OUTPUT_MAX))
+        most = int((request.output_tokens_max or 0) * self.luck.used)
+        return Usage(input=self.random.randint(1, len(request.body)), output=self.random.randint(0, most))
 
     def _answer(self, request: Request, usage: Usage) -> JsonObject:
         message: JsonObject = {"content": f"answer {self.times[request.id]} to {request.id[:8]}"}

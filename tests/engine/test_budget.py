@@ -96,3 +96,28 @@ def test_giving_back_what_was_not_reserved_is_a_bug(worst: int) -> None:
     budget.reserve(10)
     with pytest.raises(AssertionError):
         budget.release(worst)
+
+
+def test_what_is_reserved_may_come_free_and_what_is_spent_may_not() -> None:
+    """A request that does not fit now is within reach while what is in flight may turn out cheap."""
+    budget = Budget(100, settled=40)
+    assert budget.reserve(50)
+    assert not budget.reserve(20)
+    assert budget.reaches(20)
+    budget.settle(50, 45)
+    assert not budget.reaches(20)
+    assert budget.reaches(15)
+    assert Budget(None, settled=10**30).reaches(10**30)
+
+
+def test_another_cap_holds_from_now_on() -> None:
+    """Raised, there is room again; lowered, nothing fits; none is no cap."""
+    budget = Budget(100, settled=100)
+    assert not budget.reserve(1)
+    budget.change_cap(150)
+    assert budget.reserve(50)
+    budget.change_cap(120)
+    assert budget.free == -30
+    assert not budget.reserve(0)
+    budget.change_cap(None)
+    assert budget.reserve(10**30)

@@ -38,6 +38,10 @@ class Budget:
         """Whether more is committed than may be: only where the cap was lowered, or where a bound was wrong."""
         return self.cap is not None and self.committed > self.cap
 
+    def reaches(self, worst: Picodollars) -> bool:
+        """Whether a worst case would fit if nothing that is reserved came to cost anything."""
+        return self.cap is None or self.settled + self.uncertain + worst <= self.cap
+
     def change_cap(self, cap: Picodollars | None) -> None:
         """Another cap from now on; None is none. Below what is committed, nothing more can be reserved."""
         assert cap is None or cap >= 0, cap

@@ -5,7 +5,7 @@ Memory depends on what is under way: rows are walked only as far as there is roo
 soon as the steps that read it were rendered.
 
     RUNNING ── every place completed or failed ──────────────> FINISHED, FINISHED_WITH_FAILURES
-    RUNNING ── the next request does not fit the cap ────────> BUDGET_REACHED
+    RUNNING ── no request in line can fit the cap any more ──> BUDGET_REACHED
     RUNNING ── bad key, quota, model gone, outage too long ──> REFUSED
     RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED, which also cuts short the others' waiting
     before the last three, what is in flight is awaited for the grace, and kept
@@ -34,11 +34,21 @@ from tunemill.engine.work import (
     Step,
     Unrenderable,
 )
-from tunemill.model import Completion, Failure, FailureKind, Lane, Request, Row, RunState, WaitReason
+from tunemill.model import (
+    Completion,
+    Failure,
+    FailureKind,
+    Lane,
+    Request,
+    Row,
+    RunState,
+    WaitReason,
+)
 from tunemill.plan import Chain
 from tunemill.statistics import LimitLevel
 
 ROOM_BESIDE_CONCURRENCY = 64
+SHELF_ROOM = 512  # so many that the budget is out of reach of are walked past, to look for some that still fit
 ROWS_A_BREATH = 100  # after so many rows that need nothing, others get a turn
 CHARS_PER_TOKEN_ADMITTED = 4
 
@@ -80,6 +90,7 @@ class Dispatcher:
         self._room = sum(of_lane.concurrency for of_lane in limits.values()) + ROOM_BESIDE_CONCURRENCY
         self._pending: dict[str, Job] = {}
         self._places = 0  # that pending jobs serve: a thousand rows may ask for the same
+        self._cap = tools.budget.cap
         self._has_room = asyncio.Event()
         self.is_walked = False
         self._ending: Ending | None = None
@@ -142,6 +153,15 @@ class Dispatcher:
             failed = self.counts.failed
             state = RunState.FINISHED_WITH_FAILURES if failed else RunState.FINISHED
             self._end(state, f"{failed} requests failed for good" if failed else "everything is answered")
+        elif self.is_walked or not self._has_room_left():
+            self._end_if_none_fits()
+
+    def _end_if_none_fits(self) -> None:
+        """Nothing is in flight or in line any more but what the budget is out of reach of."""
+        shelves = [lane.queue.shelf for lane in self._lanes.values()]
+        if sum(map(len, shelves)) == len(self._pending):
+            shelved = [job for shelf in shelves for job in shelf]
+            self._end(RunState.BUDGET_REACHED, telling.none_fits(self._tools.budget, [job.worst for job in shelved]))
 
     # -- steering ------------------------------------------------------------------------------------------------
 
@@ -224,11 +244,16 @@ class Dispatcher:
         if not self._steps:
             return
         for sample in range(self._steps[0].samples):
-            while self._places >= self._room and not self.is_ending():
+            while not (self._has_room_left() or self.is_ending()):
+                self._end_if_done()
                 await wait_for(self._has_room, self._tools.clock, None)
             if self.is_ending():
                 return
             self._advance(Place(row=row, step=0, sample=sample, texts={}))
+
+    def _has_room_left(self) -> bool:
+        shelved = sum(len(lane.queue.shelf) for lane in self._lanes.values())
+        return self._places - min(shelved, SHELF_ROOM) < self._room
 
     def _advance(self, place: Place) -> None:
         """Bring one place on its way: sent already, on its way for another place, answered, or new."""
@@ -342,13 +367,18 @@ class Dispatcher:
         self._places -= len(job.places)
 
     def freed(self) -> None:
-        """Money came free, perhaps: whoever waits for it looks again."""
+        """Money came free, or the cap is another, perhaps: whoever waits for it looks again."""
+        if self._cap != self._tools.budget.cap:
+            self._cap = self._tools.budget.cap
+            for lane in self._lanes.values():
+                lane.queue.unshelve()
         for lane in self._lanes.values():
             lane.wake()
 
-    def budget_reached(self) -> None:
-        """Nothing is in flight and the next request does not fit."""
-        self._end(RunState.BUDGET_REACHED, "the next request does not fit what is left of the budget")
+    def shelved(self) -> None:
+        """The budget is out of reach of a request; rows behind it may ask for less."""
+        self._has_room.set()
+        self._end_if_done()
 
     def refused(self, message: str) -> None:
         """The provider will not go on."""

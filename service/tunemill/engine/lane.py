@@ -4,8 +4,8 @@ One task decides what leaves next and when; each attempt is a task of its own th
 and only then counts it. A request that waits to be retried holds no slot. A lane that has to wait holds up no other.
 
     enqueue ──> queue ──> admit: budget, then the gates ──> attempt ──> answered
-                  ^                                            ├──> given up
-                  └──────── retry, after its delay <───────────┘
+                  ^  └──> shelf, where no money can come free for it   ├──> given up
+                  └──────── retry, after its delay <───────────────────┘
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Owner(Protocol):
 
     def freed(self) -> None: ...
 
-    def budget_reached(self) -> None: ...
+    def shelved(self) -> None: ...
 
     def refused(self, message: str) -> None: ...
 
@@ -113,7 +113,7 @@ class LaneWorker:
         self._owner = owner
         self._throttle = throttle
         self._retry = tools.retry
-        self._queue = JobQueue()
+        self.queue = JobQueue()
         self._wake = asyncio.Event()
         self._head: Job | None = None
         self._reason = WaitReason.QUEUE
@@ -141,7 +141,7 @@ class LaneWorker:
 
     def take_back(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
         """Give back, in order, the jobs that wait here and for which this holds. What has left stays."""
-        taken = self._queue.take_out(is_wanted)
+        taken = self.queue.take_out(is_wanted)
         if self._head is not None and is_wanted(self._head):
             taken.insert(0, self._head)
             self._account(self._head, uncertain=0)
@@ -153,7 +153,7 @@ class LaneWorker:
 
     def enqueue(self, job: Job) -> None:
         """Take a job into the queue."""
-        self._queue.put(job)
+        self.queue.put(job)
         self._wake.set()
 
     def wake(self) -> None:
@@ -187,17 +187,19 @@ class LaneWorker:
     async def _next(self) -> Job | None:
         while not self._owner.is_ending():
             now = self._tools.clock.monotonic()
-            if (job := self._queue.pop(now)) is not None:
+            if (job := self.queue.pop(now)) is not None:
                 return job
-            await wait_for(self._wake, self._tools.clock, self._queue.due_s(now))
+            await wait_for(self._wake, self._tools.clock, self.queue.due_s(now))
         return None
 
     async def _admit(self, job: Job) -> bool:
-        """Return when the job may leave; False where the run ends, or the job is taken back, first."""
+        """Return when the job may leave; False where the run ends, or the job is taken back or shelved, first."""
         self._head = job
         while self._head is job and not self._owner.is_ending():
             wait = self._blocked(job)
-            if wait is not None:
+            if wait is not None and wait.reason is WaitReason.BUDGET and not self._tools.budget.reaches(job.worst):
+                self._shelve(job)
+            elif wait is not None:
                 self._reason = wait.reason
                 await wait_for(self._wake, self._tools.clock, wait.seconds)
             elif await self._pass_throttle() and self._may_still_leave(job):
@@ -207,6 +209,12 @@ class LaneWorker:
         self._account(job, uncertain=0)
         self._head = None
         return False
+
+    def _shelve(self, job: Job) -> None:
+        """Even if what is in flight costs nothing, this request will not fit. Others may."""
+        self._head = None
+        self.queue.shelf.append(job)
+        self._owner.shelved()
 
     def _may_still_leave(self, job: Job) -> bool:
         """Whether nobody said otherwise while it waited at the throttle."""
@@ -235,8 +243,6 @@ class LaneWorker:
         if not job.is_reserved:
             job.is_reserved = budget.reserve(job.worst)
         if not job.is_reserved:
-            if budget.reserved == 0:
-                self._owner.budget_reached()
             return Wait(WaitReason.BUDGET, None)
         return self.gates.blocked(self._tools.clock.monotonic(), tokens=job.tokens, in_flight=self.in_flight)
 
@@ -315,7 +321,7 @@ class LaneWorker:
                 if failure.retry_after_s is not None:
                     self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
                 self._land(job)
-                self._queue.put_back(job, due_at=now + decision.delay_s, reason=decision.reason)
+                self.queue.put_back(job, due_at=now + decision.delay_s, reason=decision.reason)
             case StopRun():
                 self._owner.refused(decision.message)  # at once: while the outcome is written, more would leave
                 await self._record_failed_attempt(job, failure)
@@ -398,8 +404,8 @@ class LaneWorker:
 
     def waiting(self) -> Counter[str]:
         """Jobs that wait, by reason."""
-        counts = self._queue.retries()
-        at_the_gate = len(self._queue) + (self._head is not None)
+        counts = self.queue.held()
+        at_the_gate = len(self.queue) + (self._head is not None)
         if at_the_gate:
             counts[self._reason.value] += at_the_gate
         return counts

@@ -1,4 +1,5 @@
-"""What waits at one model, in the order in which it is to leave: retries that are due, later steps, then new rows.
+"""What waits at one model, in the order in which it is to leave: retries that are due, later steps, then new rows; and
+the shelf, with what no money is left for.
 
 Plain: it takes jobs and times and gives jobs back. Whoever asks keeps nothing of the order itself.
 """
@@ -15,13 +16,14 @@ from tunemill.model import WaitReason
 class JobQueue:
     """See the module."""
 
-    __slots__ = ("_ahead", "_new", "_order", "_retries")
+    __slots__ = ("_ahead", "_new", "_order", "_retries", "shelf")
 
     def __init__(self) -> None:
         self._new: deque[Job] = deque()
         self._ahead: deque[Job] = deque()  # later steps: what was begun is finished before more is begun
         self._retries: list[tuple[float, int, WaitReason, Job]] = []
         self._order = itertools.count()
+        self.shelf: deque[Job] = deque()  # what cannot leave unless the budget is raised
 
     def __len__(self) -> int:
         """How many could leave at once, as far as this is concerned: retries that wait for their time are not in it."""
@@ -35,6 +37,12 @@ class JobQueue:
         """Take in a job that is to be sent again, not before `due_at`."""
         heapq.heappush(self._retries, (due_at, next(self._order), reason, job))
 
+    def unshelve(self) -> None:
+        """There may be money again: what was shelved comes first, in its old order."""
+        while self.shelf:
+            job = self.shelf.pop()
+            (self._ahead if job.places[0].step else self._new).appendleft(job)
+
     def pop(self, now: float) -> Job | None:
         """The next one; None where nothing may leave now."""
         if self._retries and self._retries[0][0] <= now:
@@ -47,15 +55,18 @@ class JobQueue:
 
     def take_out(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
         """Remove, and give in order, the jobs for which this holds."""
-        everybody = [*self._ahead, *self._new, *(entry[3] for entry in sorted(self._retries))]
+        everybody = [*self.shelf, *self._ahead, *self._new, *(entry[3] for entry in sorted(self._retries))]
         taken = [job for job in everybody if is_wanted(job)]
         gone = set(map(id, taken))
+        self.shelf = deque(job for job in self.shelf if id(job) not in gone)
         self._ahead = deque(job for job in self._ahead if id(job) not in gone)
         self._new = deque(job for job in self._new if id(job) not in gone)
         self._retries = [entry for entry in self._retries if id(entry[3]) not in gone]
         heapq.heapify(self._retries)
         return taken
 
-    def retries(self) -> Counter[str]:
-        """Jobs that wait to be sent again, by reason."""
-        return Counter(reason.value for _, _, reason, _ in self._retries)
+    def held(self) -> Counter[str]:
+        """Jobs that wait for something of their own, by reason: for their time, or for another budget."""
+        counts = Counter(reason.value for _, _, reason, _ in self._retries)
+        counts[WaitReason.BUDGET.value] += len(self.shelf)
+        return counts

@@ -1,9 +1,12 @@
-"""The engine's events, made from what it holds at the moment."""
+"""The engine's events and sentences, made from what it holds at the moment."""
+
+from collections.abc import Sequence
 
 from tunemill.answers import outcome_of
+from tunemill.engine.budget import Budget
 from tunemill.engine.work import Job, Place, Step
 from tunemill.events import AttemptFailed, Completed, Failed, Sent
-from tunemill.model import Completion, Failure, FailureKind, Picodollars
+from tunemill.model import Completion, Failure, FailureKind, Picodollars, usd
 
 
 def sent(job: Job) -> Sent:
@@ -83,3 +86,25 @@ def set_aside(request_id: str, place: Place, step: Step, kind: FailureKind, mess
         message=message,
         duration_s=None,
     )
+
+
+def none_fits(budget: Budget, worst: Sequence[Picodollars]) -> str:
+    """Why the run ends although not all is spent: what is left, and what those in line may cost at most."""
+    assert budget.cap is not None
+    left = max(0, budget.cap - budget.settled - budget.uncertain)
+    said = f"no request in line fits the {_dollars(left)} that is left of the budget of {_dollars(budget.cap)}"
+    never = [amount for amount in worst if amount > budget.cap]
+    if len(never) == len(worst):
+        return (
+            f"the budget of {_dollars(budget.cap)} is smaller than what any request in line may cost "
+            f"({_dollars(min(worst))} or more): raise it, or lower max_tokens"
+        )
+    said += f": the smallest may cost {_dollars(min(worst))}"
+    if never:
+        said += f", and {len(never)} may cost more than the whole budget (up to {_dollars(max(never))})"
+    return said
+
+
+def _dollars(amount: Picodollars) -> str:
+    """All digits that matter, and no more."""
+    return f"${usd(amount):,.6f}".rstrip("0").rstrip(".")
