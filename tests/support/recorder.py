@@ -1,11 +1,12 @@
 """The run's journal in memory, with the rules of the real recorder: what unit tests of the engine use.
 
 `MemoryJournal` is what is on disk and outlives a process; `MemoryRecorder` is one process's view of it. A line is on
-disk when its coroutine returns, and perhaps before; it takes `write_s()` seconds of the clock.
+disk when its coroutine returns, and half of its `write_s()` seconds of the clock before.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -116,11 +117,11 @@ class MemoryRecorder:
 
     async def sent(self, request: Request, attempt: int, reserved: Picodollars) -> None:
         assert request.id not in self.journal.unresolved, "sent twice at the same time"
-        await self._clock.sleep(self._write_s())
-        known = self.journal.requests.setdefault(request.id, Known(State.SENT))
-        known.state, known.attempts = State.SENT, max(known.attempts, attempt)
-        self.journal.slots[request.row_id, request.step, request.sample] = request.id
-        self.journal.unresolved[request.id] = reserved
+        async with self._writing():
+            known = self.journal.requests.setdefault(request.id, Known(State.SENT))
+            known.state, known.attempts = State.SENT, max(known.attempts, attempt)
+            self.journal.slots[request.row_id, request.step, request.sample] = request.id
+            self.journal.unresolved[request.id] = reserved
 
     async def completed(
         self,
@@ -130,27 +131,27 @@ class MemoryRecorder:
         cost: Picodollars,
         duration_s: float,
     ) -> None:
-        await self._clock.sleep(self._write_s())
-        known = self._end(request, attempt)
-        assert known.state is not State.COMPLETED, "completed twice"
-        known.state, known.completion = State.COMPLETED, reply.completion
-        self.journal.settled += cost
+        async with self._writing():
+            known = self._end(request, attempt)
+            assert known.state is not State.COMPLETED, "completed twice"
+            known.state, known.completion = State.COMPLETED, reply.completion
+            self.journal.settled += cost
 
     async def attempt_failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None:
-        await self._clock.sleep(self._write_s())
-        self._end(request, attempt)
-        self.journal.uncertain += uncertain
-        self.journal.attempts_failed.append((request.id, failure.kind))
+        async with self._writing():
+            self._end(request, attempt)
+            self.journal.uncertain += uncertain
+            self.journal.attempts_failed.append((request.id, failure.kind))
 
     async def failed(self, request: Request, attempt: int, failure: Failure, uncertain: Picodollars) -> None:
-        await self._clock.sleep(self._write_s())
-        if request.id in self.journal.unresolved:
-            self._end(request, attempt)
-        known = self.journal.requests.setdefault(request.id, Known(State.FAILED))
-        self._fail(request.id, known, failure.kind)
-        if attempt == 0:
-            self.journal.slots[request.row_id, request.step, request.sample] = request.id
-        self.journal.uncertain += uncertain
+        async with self._writing():
+            if request.id in self.journal.unresolved:
+                self._end(request, attempt)
+            known = self.journal.requests.setdefault(request.id, Known(State.FAILED))
+            self._fail(request.id, known, failure.kind)
+            if attempt == 0:
+                self.journal.slots[request.row_id, request.step, request.sample] = request.id
+            self.journal.uncertain += uncertain
 
     def set_aside(self, place: Place, kind: FailureKind, message: str) -> str | None:
         slot = self._slot(place)
@@ -160,6 +161,14 @@ class MemoryRecorder:
         self.journal.slots[slot] = request_id
         self._fail(request_id, self.journal.requests.setdefault(request_id, Known(State.FAILED)), kind)
         return request_id
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """What is said in the block is on disk after half of the time; whoever waits goes on after all of it."""
+        half_s = self._write_s() / 2
+        await self._clock.sleep(half_s)
+        yield
+        await self._clock.sleep(half_s)
 
     def _end(self, request: Request, attempt: int) -> Known:
         known = self.journal.requests[request.id]
