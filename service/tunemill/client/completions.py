@@ -13,8 +13,7 @@ import orjson
 
 from tunemill.answers import parse_completion
 from tunemill.client.connection import nothing_was_sent, root_of
-from tunemill.client.exchange import Response
-from tunemill.client.repeated import RepeatedPost
+from tunemill.client.repeated import RepeatedPost, Response
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
 from tunemill.model import (
@@ -54,9 +53,13 @@ class CompletionsClient:
 
     async def send(self, request: Request, timeout_s: float) -> Reply:
         """One attempt, at most `timeout_s` seconds long."""
+        return await self.attempt(request.path, request.lane.model, request.body, timeout_s)
+
+    async def attempt(self, path: str, model: str, body: bytes, timeout_s: float) -> Reply:
+        """As `send`, for whoever knows no more of the request than this."""
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._post.post(request.path, request.lane.model, request.body)
+                response = await self._post.post(path, model, body)
         except aiohttp.ClientError as error:  # some of which are TimeoutErrors too, of a connection that was not made
             return self._broken(error)
         except TimeoutError:
@@ -74,7 +77,7 @@ class CompletionsClient:
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
             message = readable(f"HTTP {response.status} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
-        return Delivered(body=body, hints=hints, completion=_read(raw, _id_of(response)))
+        return Delivered(body=body, hints=hints, completion=_read(raw, response.headers.get("x-request-id")))
 
     def _refused(self, response: Response) -> Reply:
         failure = failure_of(
@@ -88,12 +91,6 @@ class CompletionsClient:
         if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
-
-
-def _id_of(response: Response) -> str | None:
-    """The provider's name for the call, which may be any bytes, as text that can be written down."""
-    given = response.headers.get("x-request-id")
-    return given if given is None or given.isascii() else given.encode(errors="replace").decode()
 
 
 def _read(raw: JsonObject, provider_request_id: str | None) -> Completion:
