@@ -7,14 +7,19 @@ Every test is done twice: for a client's first request, which the SDK makes, and
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
+import openai
 import orjson
 import pytest
+from multidict import CIMultiDict
 from tests.support.clock import ManualClock
 from tests.support.simulator import Simulator
+from yarl import URL
 
 from tunemill.client.completions import CompletionsClient
-from tunemill.client.repeated import AFRESH_S
+from tunemill.client.exchange import Exchange
+from tunemill.client.repeated import AFRESH_S, RepeatedPost
 from tunemill.clock import SystemClock
 from tunemill.model import Delivered, Failure, FailureKind, Lane, Reply, Request, Undelivered
 
@@ -406,10 +411,7 @@ async def test_the_pool_is_as_large_as_it_was_told() -> None:
         await client.send(request(), 10.0)
         replies = await asyncio.gather(*(client.send(request(), 30.0) for _ in range(200)))
         assert all(isinstance(reply, Delivered) for reply in replies)
-        session = client.client._post._session
-        assert session is not None
-        assert session.connector is not None
-        assert session.connector.limit == 4
+        assert client.client._post._exchange.connections_max == 4
     assert len(bodies) >= 201
 
 
@@ -429,3 +431,72 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
         async with connected(base_url) as client:
             for _ in range(2):
                 assert isinstance(await client.send(request(), 10.0), Delivered)
+
+
+async def test_an_azure_deployment_is_repeated_at_its_own_address() -> None:
+    """The SDK's Azure client finds address, version and `api-key`; what is repeated goes there with the same."""
+    async with hearing() as (base_url, heads, bodies):
+        post = RepeatedPost(
+            base_url=base_url.removesuffix("/v1") + "/openai",
+            api_key=KEY,
+            connections=4,
+            connect_s=10.0,
+            clock=SystemClock(),
+            make_sdk=partial(openai.AsyncAzureOpenAI, api_version="2024-10-21", azure_deployment="plots"),
+        )
+        for _ in range(3):
+            assert (await post.post("/chat/completions", "plots", BODY)).status == 200
+        await post.aclose()
+    first, *others = headers_of(heads)
+    assert len({head.split(b"\r\n")[0] for head in heads}) == 1
+    assert heads[0].split(b"\r\n")[0].endswith(b"?api-version=2024-10-21 HTTP/1.1")
+    assert first[b"api-key"] == KEY.encode()
+    assert all(other[b"api-key"] == KEY.encode() for other in others)
+    assert bodies == [BODY] * 3
+
+
+async def test_a_path_in_the_base_url_is_kept() -> None:
+    """A gateway that lives below a path of its own, with or without a slash at its end."""
+    async with hearing() as (base_url, heads, _):
+        for end in ("", "/"):
+            async with connected(base_url.removesuffix("/v1") + "/gate way/openai" + end) as client:
+                for _ in range(2):
+                    assert isinstance(await client.send(request(), 10.0), Delivered)
+    assert {head.split(b"\r\n")[0] for head in heads} == {b"POST /gate%20way/openai/chat/completions HTTP/1.1"}
+
+
+async def test_a_server_that_answers_before_it_has_read_everything_gets_a_new_connection() -> None:
+    """Otherwise the rest of one body would be read as the beginning of the next request."""
+    ended = asyncio.Event()
+    serving: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.append(task)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if len(serving) > 1:
+            await reader.readexactly(int(headers_of([head])[0][b"content-length"]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    exchange = Exchange(connections=1, connect_s=10.0)
+    url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/chat/completions")
+    route = exchange.route(url, CIMultiDict(), None)
+    large = b" " * 50_000_000  # more than the buffers between two sockets hold
+    assert (await exchange.post(route, large)).status == 200
+    assert (await exchange.post(route, BODY)).status == 200
+    await exchange.aclose()
+    ended.set()
+    await asyncio.gather(*serving)
+    server.close()
+    assert len(serving) == 2
+
+
+async def test_what_says_that_it_goes_on_is_no_answer() -> None:
+    """An informational reply comes before the real one."""
+    replies = b"HTTP/1.1 102 Processing\r\n\r\n" + http("200 OK", ANSWER)
+    async with saying(replies) as base_url, connected(base_url) as client:
+        assert isinstance(await client.send(request(), 10.0), Delivered)

@@ -13,7 +13,8 @@ import orjson
 
 from tunemill.answers import parse_completion
 from tunemill.client.connection import nothing_was_sent, root_of
-from tunemill.client.repeated import RepeatedPost, Response
+from tunemill.client.exchange import Response
+from tunemill.client.repeated import RepeatedPost
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
 from tunemill.model import (
@@ -77,7 +78,7 @@ class CompletionsClient:
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
             message = readable(f"HTTP {response.status} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
-        return Delivered(body=body, hints=hints, completion=_read(raw, response.headers.get("x-request-id")))
+        return Delivered(body=body, hints=hints, completion=_read(raw, _id_of(response)))
 
     def _refused(self, response: Response) -> Reply:
         failure = failure_of(
@@ -91,6 +92,12 @@ class CompletionsClient:
         if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
+
+
+def _id_of(response: Response) -> str | None:
+    """The provider's name for the call, which may be any bytes, as text that can be written down."""
+    given = response.headers.get("x-request-id")
+    return given if given is None or given.isascii() else given.encode(errors="replace").decode()
 
 
 def _read(raw: JsonObject, provider_request_id: str | None) -> Completion:

@@ -1,0 +1,118 @@
+"""POST after POST to the same place, over aiohttp's connections and through its parser, but without its session.
+
+aiohttp's session builds a request, a response and a task for each call out of a hundred options; that is two thirds of
+what a call costs. What it keeps well is kept: addresses, TLS, proxies, the pool of connections (`TCPConnector`) and the
+parser in C (`ResponseHandler`). A `Route` holds what all calls of a kind have in common, with the head already written.
+
+These two classes of aiohttp are hardly documented, so that what is relied on is all in this file: `connect` gives a
+connection for a `ClientRequest`, its protocol reads one message and its payload, `release` puts it back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ssl import SSLContext
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from httpx2 import create_ssl_context
+from multidict import CIMultiDict
+from yarl import URL
+
+KEEP_ALIVE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response. Names of headers are found in whatever case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where calls of a kind go. `head` is all that stands before the length of the body; None where it is written anew
+    for each, as what goes through a proxy unencrypted carries headers for the proxy."""
+
+    request: aiohttp.ClientRequest
+    head: bytes | None
+
+
+class Exchange:
+    """A pool of at most so many connections, and calls over them. Used within one event loop."""
+
+    __slots__ = ("_connector", "_ssl", "_timeout")
+
+    def __init__(self, *, connections: int, connect_s: float) -> None:
+        self._connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        self._ssl: SSLContext | None = None
+
+    @property
+    def connections_max(self) -> int:
+        """How large the pool may become."""
+        return self._connector.limit
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connector.close()
+
+    def route(self, url: URL, headers: CIMultiDict[str], proxy: URL | None) -> Route:
+        """For calls to this address with these headers; aiohttp adds which encodings it can read."""
+        is_plain = url.scheme == "http" and (proxy is None or proxy.scheme == "http")
+        if self._ssl is None and not is_plain:
+            self._ssl = create_ssl_context()  # with the certificates that the SDK trusts; slow, and not always needed
+        request = aiohttp.ClientRequest(
+            "POST",
+            url,
+            headers=headers,
+            proxy=proxy,
+            ssl=self._ssl or True,
+            loop=asyncio.get_running_loop(),
+        )
+        return Route(request, None if proxy is not None and url.scheme == "http" else _head(request))
+
+    async def post(self, route: Route, body: bytes) -> Response:
+        """The response, whatever its status. Raises aiohttp.ClientError."""
+        try:
+            connection = await self._connector.connect(route.request, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"no connection to {route.request.url.origin()}") from error
+        try:
+            response = await _answered(connection, route.head or _head(route.request), body)
+        except BaseException:
+            connection.close()
+            raise
+        # Whoever answers before everything was sent would take the rest for the next request.
+        if connection.transport is None or connection.transport.get_write_buffer_size():
+            connection.close()
+        else:
+            connection.release()
+        return response
+
+
+async def _answered(connection: "aiohttp.connector.Connection", head: bytes, body: bytes) -> Response:
+    protocol = connection.protocol
+    assert protocol is not None
+    protocol.set_response_params(read_until_eof=True)
+    if protocol.transport is None:
+        raise aiohttp.ServerDisconnectedError
+    protocol.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+    try:
+        message, payload = await protocol.read()
+        while 100 <= message.code < 200 and message.code != 101:
+            message, payload = await protocol.read()
+        return Response(message.code, message.headers, await payload.read())
+    except HttpProcessingError as error:
+        raise aiohttp.ClientPayloadError(f"what came is no HTTP: {error.message}") from error
+
+
+def _head(request: aiohttp.ClientRequest) -> bytes:
+    """The request line and the headers, up to the value of the last one, which is the length of the body."""
+    is_proxied = request.proxy is not None and request.url.scheme == "http"
+    target = str(request.url) if is_proxied else request.url.raw_path_qs
+    lines = [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "content-length"]
+    assert not any("\r" in line or "\n" in line for line in (target, *lines)), "a header with a line break in it"
+    return "\r\n".join([f"POST {target} HTTP/1.1", *lines, "content-length: "]).encode()
