@@ -1,13 +1,14 @@
 # What is typed here. Each target first makes .venv if it has to: Python 3.11 or newer, make and a network are enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check fix bench pin clean
+.PHONY: help demo test torture check fix bench bench-peers pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Warnings of pip (its configuration, its own version) are none of what is being done here; errors are shown.
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+QUIET_PIP := -m pip -qq --disable-pip-version-check --no-input
+PIP := $(BIN)/python $(QUIET_PIP)
 PINNED := --require-hashes --only-binary :all:
 
 # The first Python on the path that is new enough; running it is the only way to know that it works.
@@ -23,7 +24,8 @@ help:
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
 	@echo "make bench   every figure beside its limit, about 20 minutes; BENCH=--quick is short, BENCH=--help says more"
-	@echo "make pin     write requirements/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
+	@echo "make bench-peers  others on the same work, in environments of their own (bench/.peers)"
+	@echo "make pin     write requirements/*.txt and bench/clients/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
 DEMO := runs/movie-plots-demo
@@ -57,6 +59,17 @@ fix: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m bench $(BENCH)
 
+# Each in an environment of its own: what they need does not go together with what tunemill needs, or with each other.
+PEERS := bench/.peers
+$(PEERS)/%/.ready: bench/clients/%.txt
+	@$(FIND_PYTHON); echo "Installing the pinned packages of $* into $(@D) (some minutes the first time)"; \
+	"$$python" -m venv --clear $(@D)
+	@$(@D)/bin/python $(QUIET_PIP) install $(PINNED) --no-deps -r $<
+	@touch $@
+
+bench-peers: $(READY) $(PEERS)/curator/.ready $(PEERS)/sdk/.ready
+	@$(BIN)/python -m bench peers $(BENCH)
+
 $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(FIND_PYTHON); \
 	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -78,8 +91,9 @@ pin:
 	uv requirements/run.txt pyproject.toml --extra local; \
 	uv requirements/dev.txt pyproject.toml --extra local --extra dev; \
 	uv requirements/build.txt requirements/build.in; \
-	uv requirements/model.txt --no-deps requirements/model.in
+	uv requirements/model.txt --no-deps requirements/model.in; \
+	for peer in curator sdk; do uv bench/clients/$$peer.txt bench/clients/$$peer.in; done
 
 clean:
-	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) $(PEERS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find service tests -name __pycache__ -type d -prune -exec rm -rf {} +

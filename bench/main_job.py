@@ -4,19 +4,18 @@ In each round a small run and a large one are measured, the large one between tw
 server, and then the finished large run is started again. Start-up and end are included everywhere.
 """
 
-import json
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.beside import LOOPS, Loop, bare_loop
 from bench.frame import Figure, Options, Part, Peer, at_least, at_most
 from bench.recipes import grid_recipe
-from bench.running import BENCH, CLIENT_CORES, Usage, client_environment, measured, tunemill_run
+from bench.running import Usage, tunemill_run
 from bench.servers import Simulator, simulator
 
-PEERS = {"default": "bare AsyncOpenAI, default transport", "aiohttp": "bare AsyncOpenAI, aiohttp transport"}
+PEERS: Sequence[Loop] = ("default", "aiohttp")
 SMALL = 1_000
 AT_ONCE = 64
 RESUMES = 3
@@ -30,9 +29,9 @@ class Round:
     small: Usage
     large: Usage
     resumed: Sequence[Usage]
-    peers: Mapping[str, Sequence[float]]
+    peers: Mapping[Loop, Sequence[float]]
 
-    def peer(self, name: str) -> float:
+    def peer(self, name: Loop) -> float:
         """A peer's requests/s in this round."""
         return statistics.mean(self.peers[name])
 
@@ -71,22 +70,14 @@ def _run(folder: Path, server: Simulator, rows: int, requests: int) -> Usage:
     return usage
 
 
-def _bare(folder: Path, server: Simulator, transport: str, calls: int) -> float:
-    loop: list[str | Path] = [
-        sys.executable,
-        BENCH / "bare_loop.py",
-        server.base_url,
-        str(calls),
-        str(AT_ONCE),
-        transport,
-    ]
-    said = measured(loop, said=folder / "bare", environment=client_environment(server.base_url), cores=CLIENT_CORES)
-    return calls / float(json.loads(said.stdout)["seconds"])
+def _bare(folder: Path, server: Simulator, kind: Loop, calls: int) -> float:
+    return bare_loop(kind, server.base_url, calls=calls, at_once=AT_ONCE, folder=folder).rate
 
 
 def _figures(rounds: Sequence[Round]) -> Iterator[Figure]:
     rows = rounds[0].rows
-    for peer, name in PEERS.items():
+    for peer in PEERS:
+        name = LOOPS[peer]
         rates = [of_one.rate for of_one in rounds]
         beside = Peer(name=name, values=[of_one.peer(peer) for of_one in rounds])
         yield Figure(name=f"run of {rows:,} rows, beside {peer}", unit="requests/s", values=rates, peer=beside)

@@ -26,17 +26,40 @@ _READY_S = 20.0
 COMPLETION = {
     "id": "chatcmpl-bench",
     "object": "chat.completion",
-    "created": 1_760_000_000,
-    "model": MODEL,
+    "created": 1_700_000_000,
+    "model": "gpt-4o-mini",
     "choices": [
         {
             "index": 0,
-            "message": {"role": "assistant", "content": "A red cat waits in the rain; nobody else does. " * 4},
-            "finish_reason": "stop",
+            "message": {
+                "role": "assistant",
+                "content": "The red cat waits under the eaves. " * 12,
+                "refusal": None,
+            },
             "logprobs": None,
+            "finish_reason": "stop",
         }
     ],
-    "usage": {"prompt_tokens": 20, "completion_tokens": 40, "total_tokens": 60},
+    "usage": {
+        "prompt_tokens": 24,
+        "completion_tokens": 40,
+        "total_tokens": 64,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    },
+    "system_fingerprint": "fp_bench",
+}
+# What api.openai.com says with every answer, so that as many headers have to be read.
+HEADERS = {
+    "x-request-id": "req_bench",
+    "openai-processing-ms": "1",
+    "openai-version": "2020-10-01",
+    "x-ratelimit-limit-requests": "100000000",
+    "x-ratelimit-limit-tokens": "100000000000",
+    "x-ratelimit-remaining-requests": "99999999",
+    "x-ratelimit-remaining-tokens": "99999999999",
+    "x-ratelimit-reset-requests": "1ms",
+    "x-ratelimit-reset-tokens": "0s",
 }
 NGINX = """\
 daemon off;
@@ -45,6 +68,7 @@ pid {folder}/pid;
 error_log {folder}/error.log error;
 events {{ worker_connections 20000; }}
 http {{
+  log_format moments '$msec';
   access_log off;
   default_type application/json;
   keepalive_requests 1000000000;
@@ -53,8 +77,12 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=20000;
-    location = /v1/chat/completions {{ add_header x-request-id bench; return 200 '{completion}'; }}
-    location = /received {{ stub_status; }}
+    location = /v1/chat/completions {{
+      access_log {folder}/moments.log moments;
+{headers}
+      return 200 '{completion}';
+    }}
+    location = /ready {{ return 204; }}
   }}
 }}
 """
@@ -72,6 +100,10 @@ class Server:
         """The address without /v1."""
         return self.base_url.removesuffix("/v1")
 
+    def window_s(self, since: float = 0.0) -> float:
+        """Seconds from the first completion request at or after `since` (seconds since 1970) to the last."""
+        raise NotImplementedError
+
 
 class Simulator(Server):
     """The simulator, with its books."""
@@ -84,13 +116,31 @@ class Simulator(Server):
         """How many completion requests have come in so far."""
         return int(self.books()["received"])
 
+    def window_s(self, since: float = 0.0) -> float:
+        """As the books have it; nobody may have sent anything before but what is not to count."""
+        books = self.books()
+        return float(books["last_at"]) - max(since, float(books["first_at"]))
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Nginx(Server):
-    """nginx, which counts and does nothing else."""
+    """nginx, which writes down the moment of each completion request and does nothing else."""
+
+    log: Path
+
+    def moments(self, since: float = 0.0) -> list[float]:
+        """When completion requests were answered, in seconds since 1970."""
+        found = map(float, self.log.read_text(encoding="ascii").split())
+        return [moment for moment in found if moment >= since]
 
     def received(self) -> int:
-        """How many requests have come in so far, this question and the ones before it included."""
-        return int(fetch(f"{self.root}/received").split(b"\n")[2].split()[2])
+        """How many completion requests have been answered so far."""
+        return len(self.moments())
+
+    def window_s(self, since: float = 0.0) -> float:
+        """As the log has it, to the millisecond."""
+        moments = self.moments(since)
+        return max(moments) - min(moments)
 
 
 @contextlib.contextmanager
@@ -115,12 +165,14 @@ def nginx(*, cores: Collection[int] = SERVER_CORES) -> Iterator[Nginx]:
         port = _free_port()
         config = Path(folder) / "nginx.conf"
         completion = json.dumps(COMPLETION)
-        config.write_text(NGINX.format(folder=folder, port=port, completion=completion), encoding="utf-8")
+        headers = "\n".join(f'      add_header {name} "{value}";' for name, value in HEADERS.items())
+        text = NGINX.format(folder=folder, port=port, headers=headers, completion=completion)
+        config.write_text(text, encoding="utf-8")
         with pinned(cores):
             process = stack.enter_context(subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL))
         stack.callback(process.terminate)
-        _await_ready(f"http://127.0.0.1:{port}/received", process)
-        yield Nginx(base_url=f"http://127.0.0.1:{port}/v1", pid=process.pid)
+        _await_ready(f"http://127.0.0.1:{port}/ready", process)
+        yield Nginx(base_url=f"http://127.0.0.1:{port}/v1", pid=process.pid, log=Path(folder) / "moments.log")
 
 
 def fetch(url: str) -> bytes:

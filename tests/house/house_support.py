@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("deploy/*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 RECIPES = sorted(ROOT.glob("examples/*/recipe.toml"))
 
-_FOLDERS = (".ci", "deploy", "docs", "examples", "requirements", "service", "tests")
+_FOLDERS = (".ci", "bench/clients", "deploy", "docs", "examples", "requirements", "service", "tests")
 _FENCE = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -27,7 +27,8 @@ class Shown:
 
 def project_files() -> Iterator[Path]:
     """Every text file that belongs to the project, whether or not git is there to ask."""
-    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file())
+    for place in (ROOT, ROOT / "bench"):  # not what lies below bench: peers are installed there
+        yield from (path for path in sorted(place.iterdir()) if path.is_file())
     for folder in _FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:

@@ -36,7 +36,7 @@ def _help(command: str) -> str:
 @cache
 def _make_targets() -> frozenset[str]:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return frozenset(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    return frozenset(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 @pytest.mark.parametrize("shown", commands_shown("tunemill"), ids=str)

@@ -10,7 +10,9 @@ from tests.house.house_support import ROOT
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,_-]+\])?==([^\s;\\]+)", re.MULTILINE)
 
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+PEERS = sorted((ROOT / "bench" / "clients").glob("*.txt"))
+
+each_file = pytest.mark.parametrize("path", [*FILES, *PEERS], ids=lambda path: path.stem)
 
 
 def _pins(name: str) -> dict[str, str]:

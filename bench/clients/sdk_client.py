@@ -1,6 +1,6 @@
 """What anybody would write first: calls in a loop, so many at once, and nothing is kept.
 
-    python bench/bare_loop.py BASE_URL CALLS AT_ONCE default|aiohttp|post|plain
+    python sdk_client.py BASE_URL CALLS AT_ONCE default|aiohttp|post|plain
 
 `default` and `aiohttp` make typed calls of `AsyncOpenAI` over these transports, `post` skips its types
 (`client.post(..., cast_to=httpx2.Response)` over aiohttp), and `plain` is aiohttp without the SDK.
