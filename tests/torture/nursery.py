@@ -11,6 +11,7 @@ import io
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import traceback
@@ -102,6 +103,8 @@ def _live(order: Order) -> None:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes_max, resource.RLIM_INFINITY))
     tunemill.app.main_job.SystemClock = HurriedClock  # type: ignore[attr-defined]
+    # Half of a child's work would be reading certificates, which nobody on loopback shows.
+    ssl.SSLContext.load_verify_locations = lambda *_, **__: None  # type: ignore[method-assign]
     sys.argv = ["tunemill", *order.args]
     code = 1
     try:

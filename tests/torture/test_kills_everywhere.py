@@ -5,28 +5,16 @@ each piece of bytes that leaves through a socket, and after each that comes. In 
 same moment: what was not fsynced is lost as well.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
-from tests.support.simulator import Simulator
 from tests.support.torture import Figures
 from tests.torture.strikes import Plan, Point
-from tests.torture.whole_run import Bench, Case, Nursery
+from tests.torture.whole_run import IN_ONE_PLACE, Bench, Case
 
 KILLED = -9
 IN_SHORT = 12
 PARTS = 8
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A place for many runs, with the uninterrupted one done."""
-    with Simulator("--job-per-retrieve") as simulator, Nursery() as nursery:
-        bench = Bench(tmp_path, simulator, nursery)
-        bench.run_whole()
-        yield bench
 
 
 def killed_and_resumed(bench: Bench, point: Point, luck: Random, *, again: bool = False) -> int:
@@ -58,6 +46,7 @@ def _power(luck: Random) -> int | None:
     return luck.choice([None, luck.randrange(10**9)])
 
 
+@IN_ONE_PLACE
 @pytest.mark.timeout(600)
 def test_a_dozen_kills_spread_over_all_kinds(bench: Bench, torture_seed: int, figures: Figures) -> None:
     """Killed at points of a dozen different kinds, the run comes to the same files, job and books."""

@@ -4,12 +4,13 @@ it afterwards, measured against the simulator's books."""
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from tests.support.running import KEY, grid_recipe
 from tests.support.simulator import Simulator
 from tests.torture.nursery import Order
@@ -37,6 +38,7 @@ model = "gpt-4o-mini-2024-07-18"
 n_epochs = 1
 """
 NAME = "torture"
+IN_ONE_PLACE = pytest.mark.xdist_group("whole runs")  # short tests share what is slow to set up
 SAME_BYTES = ("train.jsonl", "validation.jsonl", "rejects.jsonl", "failed.jsonl", "inference.json")
 SAME_LINES = ("metrics.csv", "events.jsonl")  # what is in them is the job's own; each line is there once
 
@@ -50,14 +52,15 @@ class End:
 
 
 class Nursery:
-    """Children on order: see `tests.torture.nursery`."""
+    """Children on order: see `tests.torture.nursery`. `before` is a command that runs its arguments as a command."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: Sequence[str] = ()) -> None:
+        self._before = before
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.nursery"],
+            [*self._before, sys.executable, "-m", "tests.torture.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,6 +78,12 @@ class Nursery:
         process.stdin.close()
         process.stdout.close()
         process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that forks."""
+        assert self._process is not None
+        return self._process.pid
 
     def run(self, order: Order) -> End:
         """Let one child live to its end."""
@@ -145,7 +154,7 @@ class Case:
         order = Order(
             args=["run", str(self._folder / "recipe.toml"), "--run-dir", str(run_dir or self.root)],
             cwd=str(self._folder),
-            env={"OPENAI_BASE_URL": self._simulator.base_url, "OPENAI_API_KEY": KEY, "SSL_CERT_DIR": self.shadow},
+            env={"OPENAI_BASE_URL": self._simulator.base_url, "OPENAI_API_KEY": KEY},
             out=str(self._folder / f"child{self._children}"),
             deadline_s=DEADLINE_S,
             plan=None if plan is None else plan.to_json(),
