@@ -10,6 +10,7 @@ import io
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from enum import Enum
@@ -77,6 +78,7 @@ class Wrapped:
         for name, call in wrapped.items():
             setattr(os, name, call)
         io.open = builtins.open = self._io_open
+        sys.modules["uvloop"] = None  # type: ignore[assignment] # its sockets are not Python's, and would not be seen
         for name in ("send", "sendall", "sendmsg"):
             setattr(socket.socket, name, self._sending(getattr(socket.socket, name)))
         socket.socket.recv = self._receiving(socket.socket.recv)  # type: ignore[method-assign]

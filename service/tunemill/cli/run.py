@@ -1,6 +1,5 @@
 """`run`: from flags to the main job, and from its result to an exit code and a last word."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from tunemill.app.generate import GenerateOptions
 from tunemill.app.main_job import RunOptions, RunResult, run_recipe
 from tunemill.app.run_stages import Until
 from tunemill.app.shown import ShowOptions
+from tunemill.cli import loop
 from tunemill.cli.options import named
 from tunemill.cli.output import talk
 from tunemill.errors import ArgumentError
@@ -40,7 +40,7 @@ class RunFlags:
 
 def run_command(flags: RunFlags) -> int:
     """Run and say how it ended; the exit code."""
-    result = asyncio.run(_run(_options(flags)))
+    result = loop.run(_run(_options(flags)))
     for line in _last_words(result, is_pilot=flags.limit is not None):
         talk(line)
     return result.exit_code
