@@ -9,6 +9,7 @@
     ├── ProviderRefused           5    bad key, exhausted quota, model gone: nothing more will work
     ├── ProviderUnreachable       5    the provider did not answer, for longer than we are willing to wait
     ├── FineTuningFailed          6    the target ended the fine-tuning job without a model
+    ├── ExecutorsFailed           1    the processes that send cannot be kept running
     ├── RunFolderUnwritable      74    disk full, read-only, or gone
     └── RunFolderBusy            75    another process writes to it
 
@@ -93,6 +94,10 @@ class FineTuningFailed(TunemillError):
     """The target ended the fine-tuning job without a model."""
 
     exit_code = 6
+
+
+class ExecutorsFailed(TunemillError):
+    """The processes that send requests cannot be started, or not be kept running."""
 
 
 class RunFolderUnwritable(TunemillError):

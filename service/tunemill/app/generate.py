@@ -9,6 +9,7 @@ from itertools import islice
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.recorder import JournalRecorder
+from tunemill.client.reach import Reach
 from tunemill.clock import Clock
 from tunemill.engine import (
     Budget,
@@ -42,29 +43,60 @@ class GenerateOptions:
     grace_s: float
     keep_existing: bool
     retry_failed: bool
+    processes: int = 1  # that send; one is this process itself
 
 
 @asynccontextmanager
 async def connected(
-    recipe: Recipe, access: Callable[[str], ProviderAccess], clock: Clock, *, local: str | None
+    recipe: Recipe,
+    access: Callable[[str], ProviderAccess],
+    clock: Clock,
+    *,
+    local: str | None,
+    processes: int,
+    gave_up: Callable[[str], None],
 ) -> AsyncIterator[Mapping[str, Executor]]:
-    """An executor for every provider that a step names, each with a pool as large as its lanes' concurrency."""
+    """An executor for every provider that a step names, each with a pool as large as its lanes' concurrency.
+
+    They send from this process, or from so many others; `gave_up` is told why these can no longer be had. Raises
+    ExecutorsFailed where they cannot be had at all.
+    """
+    limits = lane_limits(recipe, local=local)
+    raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(of_lane.concurrency for of_lane in limits.values()))
+    reaches: dict[str, Reach] = {}
+    for name in {lane.provider for lane in limits}:
+        found = access(name)
+        connections = sum(of_lane.concurrency for lane, of_lane in limits.items() if lane.provider == name)
+        reaches[name] = Reach(base_url=found.base_url, api_key=found.api_key, connections=connections)
+    here = _sending_here(reaches, clock) if processes == 1 else _sending_there(reaches, clock, processes, gave_up)
+    async with here as executors:
+        yield executors
+
+
+@asynccontextmanager
+async def _sending_here(reaches: Mapping[str, Reach], clock: Clock) -> AsyncIterator[Mapping[str, Executor]]:
     from tunemill.client.completions import CompletionsClient  # half of all that is loaded, and not always needed
 
     clients: dict[str, CompletionsClient] = {}
-    limits = lane_limits(recipe, local=local)
-    raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(of_lane.concurrency for of_lane in limits.values()))
     try:
-        for name in {step.provider for step in recipe.steps}:
-            reach = access(name)
-            connections = sum(of_lane.concurrency for lane, of_lane in limits.items() if lane.provider == name)
+        for name, reach in reaches.items():
             clients[name] = CompletionsClient(
-                base_url=reach.base_url, api_key=reach.api_key, connections=connections, clock=clock
+                base_url=reach.base_url, api_key=reach.api_key, connections=reach.connections, clock=clock
             )
         yield {name: client.send for name, client in clients.items()}
     finally:
         for client in clients.values():
             await client.aclose()
+
+
+@asynccontextmanager
+async def _sending_there(
+    reaches: Mapping[str, Reach], clock: Clock, processes: int, gave_up: Callable[[str], None]
+) -> AsyncIterator[Mapping[str, Executor]]:
+    from tunemill.client.processes.pool import executor_processes
+
+    async with executor_processes(reaches, processes=processes, clock=clock, gave_up=gave_up) as pool:
+        yield {name: pool.executor(name) for name in reaches}
 
 
 def lane_limits(recipe: Recipe, *, local: str | None) -> dict[Lane, LaneLimits]:

@@ -99,7 +99,14 @@ class RunStages:
     async def _generate(self) -> tuple[RunState, str]:
         context = self._context
         self.become(RunState.RUNNING, "generating")
-        async with connected(context.opened.recipe, context.access, context.clock, local=context.local) as executors:
+        async with connected(
+            context.opened.recipe,
+            context.access,
+            context.clock,
+            local=context.local,
+            processes=context.options.processes,
+            gave_up=self._cannot_send,
+        ) as executors:
             self.generation = Generation(
                 context.opened,
                 self._run,
@@ -117,6 +124,12 @@ class RunStages:
             ending = await self.generation.run()
         self._note_duplicates(self.generation.dispatcher.counts.duplicate_rows)
         return ending.state, ending.reason
+
+    def _cannot_send(self, why: str) -> None:
+        """Stop as on a signal: what can still arrive is kept."""
+        assert self.generation is not None, "nothing is sent before there is one"
+        self.become(RunState.DRAINING, why)
+        self.generation.dispatcher.drain(why)
 
     def _as_it_was(self, seen: Ended) -> tuple[RunState, str]:
         """What generating comes to where nothing has changed: no row is looked at."""

@@ -7,6 +7,7 @@ import typer
 
 from tunemill.cli.options import AsJson, Backend, Budget, RecipeFile, RunName, count, one_of, seconds
 
+PROCESSES_MAX = 64
 _ABOUT = "From a recipe to a fine-tuned model: plan, run, look, build, submit, watch."
 _RUN_EPILOG = (
     "Keys come from the environment: OPENAI_API_KEY, or the variable that the recipe names. OPENAI_BASE_URL is "
@@ -123,6 +124,15 @@ def run(
         bool,
         typer.Option("--retry-failed", envvar="TUNEMILL_RETRY_FAILED", help="Send again what failed for good before."),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            envvar="TUNEMILL_PROCESSES",
+            metavar="N",
+            parser=count("--processes", most=PROCESSES_MAX),
+            help="Send from so many processes beside this one; 1 sends from this one.",
+        ),
+    ] = 1,
     log_format: Annotated[
         str,
         typer.Option(
@@ -159,6 +169,7 @@ def run(
         grace=grace,
         keep_existing=keep_existing,
         retry_failed=retry_failed,
+        processes=processes,
         log_format=log_format,
         log_level=log_level,
     )

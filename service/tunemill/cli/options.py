@@ -36,8 +36,8 @@ def seconds(flag: str) -> Callable[[str], float]:
     return _number(flag, "give seconds, such as 30, or 0 not to wait", lambda value: 0 <= value < math.inf)
 
 
-def count(flag: str) -> Callable[[str], int]:
-    """Parses a whole number from 1."""
+def count(flag: str, *, most: int | None = None) -> Callable[[str], int]:
+    """Parses a whole number from 1, up to `most` where there is a limit."""
 
     def parse(text: str) -> int:
         try:
@@ -46,6 +46,8 @@ def count(flag: str) -> Callable[[str], int]:
             value = 0
         if value < 1:
             raise _refused(flag, text, "is no whole number from 1", "give one, such as 10")
+        if most is not None and value > most:
+            raise _refused(flag, text, "is too many", f"give {most} or fewer")
         return value
 
     return parse

@@ -34,6 +34,7 @@ class RunFlags:
     grace: float
     keep_existing: bool
     retry_failed: bool
+    processes: int
     log_format: str
     log_level: str
 
@@ -64,6 +65,7 @@ def _options(flags: RunFlags) -> RunOptions:
             grace_s=flags.grace,
             keep_existing=flags.keep_existing,
             retry_failed=flags.retry_failed,
+            processes=flags.processes,
         ),
         show=ShowOptions(
             console=make_console(),

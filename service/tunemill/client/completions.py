@@ -54,9 +54,13 @@ class CompletionsClient:
 
     async def send(self, request: Request, timeout_s: float) -> Reply:
         """One attempt, at most `timeout_s` seconds long."""
+        return await self.attempt(request.path, request.lane.model, request.body, timeout_s)
+
+    async def attempt(self, path: str, model: str, body: bytes, timeout_s: float) -> Reply:
+        """As `send`, for whoever knows no more of the request than this."""
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._post.post(request.path, request.lane.model, request.body)
+                response = await self._post.post(path, model, body)
         except aiohttp.ClientError as error:  # some of which are TimeoutErrors too, of a connection that was not made
             return self._broken(error)
         except TimeoutError:

@@ -19,6 +19,7 @@ import orjson
 from tunemill.model import Failure, FailureKind, Json, LimitHints
 
 MESSAGE_CHARS_MAX = 400
+_COUNT_MAX = 2**53  # more than anybody counts; larger numbers are no longer exact
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"})
 _MODEL_CODES = frozenset({"model_not_found", "DeploymentNotFound", "model_not_available"})
@@ -122,7 +123,7 @@ def _number(text: str | None) -> float | None:
 
 def _whole(text: str | None) -> int | None:
     value = _number(text)
-    return None if value is None else int(value)
+    return None if value is None or value > _COUNT_MAX else int(value)
 
 
 def _limit(text: str | None) -> int | None:
