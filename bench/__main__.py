@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import resource
 import signal
 import sys
 import tempfile
@@ -21,6 +22,8 @@ NAMES = (
 def main() -> int:
     """Measure; the exit code is 0 when every part came to its end, whatever its figures are."""
     arguments = _arguments()
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))  # servers and clients inherit it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no server stays behind
     found = [_measured(name, arguments) for name in arguments.names or available()]
     sections = [section for section in found if section is not None]
@@ -47,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", choices=[*available(), []], metavar="NAME", help=", ".join(available()))
     parser.add_argument("--quick", action="store_true", help="short forms: below five minutes together")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3); one in the quick form")
-    parser.add_argument("--write", action="store_true", help=f"keep the figures in {report.RESULTS.name}, too")
+    parser.add_argument("--write", action="store_true", help=f"keep the figures in {report.RESULTS}, too")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds = 1

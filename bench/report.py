@@ -17,8 +17,8 @@ from typing import Any
 from bench.frame import Figure, Part
 
 BENCH = Path(__file__).parent
-RESULTS = BENCH / "RESULTS.md"
-DATA = BENCH / "results.json"
+RESULTS = "RESULTS.md"
+DATA = "results.json"
 PACKAGES = ("tunemill", "openai", "aiohttp", "orjson")
 VERDICTS: Mapping[bool | None, str] = {True: "holds", False: "**short**", None: ""}
 
@@ -156,19 +156,20 @@ def _cell(text: str) -> str:
 # -- kept --------------------------------------------------------------------------------------------------------------
 
 
-def keep(measured: Sequence[Section], order: Sequence[str]) -> None:
-    """Replace these parts in results.json and render RESULTS.md from it. A part that is no more leaves both."""
-    sections = {part.name: part for part in (*stored(), *measured)}
+def keep(measured: Sequence[Section], order: Sequence[str], folder: Path = BENCH) -> None:
+    """Replace these parts in the folder's data and render its page anew. A part that is no more leaves both."""
+    sections = {part.name: part for part in (*stored(folder), *measured)}
     kept = [sections[name] for name in order if name in sections]
-    DATA.write_text(json.dumps([_plain(part) for part in kept], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    RESULTS.write_text(markdown(kept), encoding="utf-8")
+    data = json.dumps([_plain(part) for part in kept], indent=1, ensure_ascii=False) + "\n"
+    (folder / DATA).write_text(data, encoding="utf-8")
+    (folder / RESULTS).write_text(markdown(kept), encoding="utf-8")
 
 
-def stored() -> list[Section]:
-    """What results.json holds; nothing where there is none yet."""
-    if not DATA.exists():
+def stored(folder: Path = BENCH) -> list[Section]:
+    """What the folder's data holds; nothing where there is none yet."""
+    if not (folder / DATA).exists():
         return []
-    return [_parsed(found) for found in json.loads(DATA.read_text(encoding="utf-8"))]
+    return [_parsed(found) for found in json.loads((folder / DATA).read_text(encoding="utf-8"))]
 
 
 def _plain(part: Section) -> dict[str, Any]:

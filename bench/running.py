@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ SERVER_CORES = frozenset(_CORES[1:] or _CORES)
 ALL_CORES = frozenset(_CORES)
 _MIB = 1024 * 1024
 _SAID_SHOWN = 4000  # characters
+DEADLINE_S = 1200.0  # nothing that is measured here takes as long
 
 
 class ProcessFailed(Exception):
@@ -72,14 +74,13 @@ class Running:
     @property
     def ended(self) -> bool:
         """Whether it has come to its end by itself; `wait` then returns at once."""
-        if self.usage is not None:
-            return True
-        # It is left for `wait` to collect, because whoever collects it gets its usage.
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        return self._ends_within(0)
 
-    def wait(self) -> Usage:
-        """Its usage, when it has ended."""
+    def wait(self, deadline_s: float = DEADLINE_S) -> Usage:
+        """Its usage, when it has ended. Raises ProcessFailed where it has not within so many seconds."""
         if self.usage is None:
+            if not self._ends_within(deadline_s):
+                raise ProcessFailed(f"process {self.pid} still runs after {deadline_s:g} s; it said: {self.stderr()}")
             _, status, usage = os.wait4(self.pid, 0)
             seconds = time.perf_counter() - self._started
             self._process.returncode = os.waitstatus_to_exitcode(status)
@@ -91,6 +92,16 @@ class Running:
                 stdout=self._said.with_suffix(".out").read_text(encoding="utf-8", errors="replace"),
             )
         return self.usage
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether it ends; it is left for `wait` to collect, because whoever collects it gets its usage."""
+        if self.usage is not None:
+            return True
+        ended = os.pidfd_open(self.pid)
+        try:
+            return bool(select.select([ended], [], [], seconds)[0])
+        finally:
+            os.close(ended)
 
     def stderr(self) -> str:
         """The end of what it said so far."""

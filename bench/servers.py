@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ http {{
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(ABC):
     """A server under way. `pid` is its process id, for its own memory and processor time."""
 
     base_url: str
@@ -100,9 +101,13 @@ class Server:
         """The address without /v1."""
         return self.base_url.removesuffix("/v1")
 
+    @abstractmethod
+    def received(self) -> int:
+        """How many completion requests have come in so far."""
+
+    @abstractmethod
     def window_s(self, since: float = 0.0) -> float:
         """Seconds from the first completion request at or after `since` (seconds since 1970) to the last."""
-        raise NotImplementedError
 
 
 class Simulator(Server):
