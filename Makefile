@@ -23,8 +23,8 @@ help:
 	@echo "             SOAK=3600 soaks for an hour, TORTURE=tests/torture/... runs only these, TUNEMILL_TORTURE_SEED repeats"
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
-	@echo "make bench   every figure beside its limit, about 20 minutes; BENCH=--quick is short, BENCH=--help says more"
-	@echo "make bench-peers  others on the same work, in environments of their own (bench/.peers)"
+	@echo "make bench   every figure beside its limit into bench/RESULTS.md, 20 minutes; BENCH=--quick is short, writes nothing"
+	@echo "make bench-peers   others on the same work, in environments of their own (bench/.peers); BENCH as above"
 	@echo "make pin     write requirements/*.txt and bench/clients/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
@@ -56,6 +56,7 @@ fix: $(READY)
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check
 
+BENCH ?= --write
 bench: $(READY)
 	@$(BIN)/python -m bench $(BENCH)
 
