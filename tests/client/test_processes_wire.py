@@ -134,10 +134,10 @@ def test_orders_come_over_as_they_are() -> None:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         heard = Heard()
-        _, brain = await loop.create_connection(
+        _, brain = await loop.create_unix_connection(
             lambda: Link(receive=heard.take_replies, lost=heard.is_lost.clear), sock=ours
         )
-        await loop.create_connection(lambda: Link(receive=heard.take_orders, lost=heard.is_lost.set), sock=theirs)
+        await loop.create_unix_connection(lambda: Link(receive=heard.take_orders, lost=heard.is_lost.set), sock=theirs)
         brain.post(*messages.attempt(7, "judge", request(b'{"n":1}'), 2.5))
         brain.post(messages.cancelled(7))
         brain.post(*messages.attempt(8, "judge", request(b""), 60.0))
@@ -161,7 +161,7 @@ def test_what_the_other_end_does_not_read_waits_and_comes_in_the_end() -> None:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         heard = Heard()
-        _, brain = await loop.create_connection(
+        _, brain = await loop.create_unix_connection(
             lambda: Link(receive=heard.take_replies, lost=heard.is_lost.clear), sock=ours
         )
         for number, body in enumerate(bodies):
@@ -169,7 +169,7 @@ def test_what_the_other_end_does_not_read_waits_and_comes_in_the_end() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         assert not heard.frames
-        await loop.create_connection(lambda: Link(receive=heard.take_orders, lost=heard.is_lost.set), sock=theirs)
+        await loop.create_unix_connection(lambda: Link(receive=heard.take_orders, lost=heard.is_lost.set), sock=theirs)
         brain.post(messages.cancelled(0))  # waits like the rest
         brain.close()
         await heard.is_lost.wait()

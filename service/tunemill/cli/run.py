@@ -8,11 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import cast
 
+from tunemill import loop
 from tunemill.app.generate import GenerateOptions
 from tunemill.app.main_job import RunOptions, RunResult, run_recipe
 from tunemill.app.run_stages import Until
 from tunemill.app.shown import ShowOptions
-from tunemill.cli import loop
 from tunemill.cli.options import named
 from tunemill.cli.output import talk
 from tunemill.errors import ArgumentError

@@ -78,7 +78,7 @@ class ExecutorProcess:
             with _pair() as (ours, theirs):
                 self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as it is written to
                 self._process = _spawn(theirs, self._stderr)
-                await asyncio.get_running_loop().create_connection(lambda: self._link, sock=ours)
+                await asyncio.get_running_loop().create_unix_connection(lambda: self._link, sock=ours)
         except OSError as error:
             raise ExecutorsFailed(f"an executor process cannot be started ({error.strerror})") from error
         self._link.post(messages.greeting(self._providers))

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from tunemill import loop
 from tunemill.client.completions import CompletionsClient
 from tunemill.client.processes import messages
 from tunemill.client.processes.link import Item, Link
@@ -24,14 +25,13 @@ def main() -> None:
     """Serve the socket that is our standard input, until it ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    asyncio.run(_serve(socket.socket(fileno=_STDIN)))
+    loop.run(_serve(socket.socket(fileno=_STDIN)))
 
 
 async def _serve(brain: socket.socket) -> None:
     async with asyncio.TaskGroup() as tasks:
         serving = _Serving(tasks)
-        loop = asyncio.get_running_loop()
-        _, serving.link = await loop.create_connection(serving.make_link, sock=brain)
+        await asyncio.get_running_loop().create_unix_connection(serving.make_link, sock=brain)
         await serving.is_over.wait()
         # Whatever keeps the process from ending (native code, a name server) must not keep it for good.
         signal.alarm(EXIT_GRACE_S)
@@ -51,7 +51,8 @@ class _Serving:
         self._is_greeted = False
 
     def make_link(self) -> Link:
-        return Link(receive=self._receive, lost=self.is_over.set)
+        self.link = Link(receive=self._receive, lost=self.is_over.set)
+        return self.link
 
     async def end(self) -> None:
         """Nobody waits for any of it any more."""

@@ -1,4 +1,4 @@
-"""The event loop that a run works on: uvloop where it is installed, asyncio's own where not.
+"""The event loop that a run and its executor processes work on: uvloop where it is installed, asyncio's own where not.
 
 uvloop does in C what asyncio does in Python (sockets, TLS, callbacks, timers). It saves a fifth of what a request costs
 and more where the provider is reached over TLS.
