@@ -44,6 +44,9 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(target=granted, worst=AMOUNTS)
     def reserve(self, worst: int) -> int:
+        return self._reserve(worst)
+
+    def _reserve(self, worst: int) -> int:
         """Granted just when it fits; the amount, or a reservation of nothing where it was not granted."""
         fits = self.cap is None or self._committed() + worst <= self.cap
         free = self.budget.free
@@ -54,6 +57,12 @@ class BudgetMachine(RuleBasedStateMachine):
             return 0
         self.open += worst
         return worst
+
+    @rule(target=granted, beside=st.integers(-1, 1))
+    def reserve_the_rest(self, beside: int) -> int:
+        """All that is left to the last picodollar fits, and one more does not."""
+        free = 0 if self.cap is None else self.cap - self._committed()
+        return self._reserve(max(0, free + beside))
 
     @rule(worst=consumes(granted), share=st.floats(0, 1))
     def settle(self, worst: int, share: float) -> None:
