@@ -93,11 +93,12 @@ class LimitChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitChanged:
-    """Sustained failure opened the circuit, or the first success closed it."""
+    """Sustained failure or silence opened the circuit, for this reason, or the first success closed it."""
 
     lane: Lane
     is_open: bool
     failures: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunemill.engine.flight import Silence
 from tunemill.engine.gates import Gates, Wait
 from tunemill.engine.pacing import CONCURRENCY_START, LaneLimits
 from tunemill.engine.throttle import RequestThrottle
@@ -33,10 +34,13 @@ def test_each_gate_says_why_and_for_how_long() -> None:
     assert wait is not None
     assert wait.reason is WaitReason.REQUESTS_PER_MINUTE
     out = gates()
-    for _ in range(20):
-        out.circuit.failed(sent_at=0.0, now=10.0)
-    assert out.blocked(10.0, tokens=1, in_flight=1) == Wait(WaitReason.OUTAGE, None)
+    out.pause(60.0)
+    out.circuit.fell_silent(Silence(20, 0.0), 10.0)
     assert out.blocked(10.0, tokens=1, in_flight=0) == Wait(WaitReason.OUTAGE, 1.0)
+    assert out.blocked(11.0, tokens=1, in_flight=1000) is None  # a probe takes no slot, and is not put off
+    out.circuit.succeeded(out.circuit.left(11.0), 12.0)
+    out.recovered()
+    assert out.blocked(12.0, tokens=1, in_flight=0) is None
 
 
 def test_concurrency_is_felt_out_only_where_no_limit_is_known() -> None:

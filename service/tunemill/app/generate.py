@@ -22,6 +22,7 @@ from tunemill.engine import (
     RetryLimits,
     Tools,
     Unrenderable,
+    in_flight_most,
 )
 from tunemill.events import Event
 from tunemill.files import raise_open_files_limit
@@ -56,17 +57,18 @@ async def connected(
     processes: int,
     gave_up: Callable[[str], None],
 ) -> AsyncIterator[Mapping[str, Executor]]:
-    """An executor for every provider that a step names, each with a pool as large as its lanes' concurrency.
+    """An executor for every provider that a step names, each with a pool for all that may be in flight there.
 
     They send from this process, or from so many others; `gave_up` is told why these can no longer be had. Raises
     ExecutorsFailed where they cannot be had at all.
     """
     limits = lane_limits(recipe, local=local)
-    raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(of_lane.concurrency for of_lane in limits.values()))
+    most = {lane: in_flight_most(of_lane.concurrency) for lane, of_lane in limits.items()}
+    raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(most.values()))
     reaches: dict[str, Reach] = {}
     for name in {lane.provider for lane in limits}:
         found = access(name)
-        connections = sum(of_lane.concurrency for lane, of_lane in limits.items() if lane.provider == name)
+        connections = sum(count for lane, count in most.items() if lane.provider == name)
         reaches[name] = Reach(base_url=found.base_url, api_key=found.api_key, connections=connections)
     here = _sending_here(reaches, clock) if processes == 1 else _sending_there(reaches, clock, processes, gave_up)
     async with here as executors:

@@ -2,6 +2,7 @@
 
 from tunemill.engine.budget import Budget
 from tunemill.engine.dispatcher import Dispatcher
+from tunemill.engine.flight import in_flight_most
 from tunemill.engine.lane import Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
@@ -36,4 +37,5 @@ __all__ = [
     "Step",
     "Tools",
     "Unrenderable",
+    "in_flight_most",
 ]

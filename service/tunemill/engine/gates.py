@@ -78,13 +78,14 @@ class Gates:
 
     def blocked(self, now: float, *, tokens: int, in_flight: int) -> Wait | None:
         """The first gate that is shut for a request of so many tokens; None: it may leave."""
-        probe_s = self.circuit.delay(now, in_flight=in_flight)
+        probe_s = self.circuit.delay(now)
         if probe_s != 0.0:
             return Wait(WaitReason.OUTAGE, probe_s)
-        if self._pause_until > now:
-            return Wait(WaitReason.RETRY_AFTER, self._pause_until - now)
-        if in_flight >= self._concurrency.limit:
-            return Wait(WaitReason.CONCURRENCY, None)
+        if not self.circuit.is_open:  # a probe every few seconds asks neither for a slot nor for patience
+            if self._pause_until > now:
+                return Wait(WaitReason.RETRY_AFTER, self._pause_until - now)
+            if in_flight >= self._concurrency.limit:
+                return Wait(WaitReason.CONCURRENCY, None)
         tokens_s = self._bucket.delay(now, tokens)
         if tokens_s > 0:
             return Wait(WaitReason.TOKENS_PER_MINUTE, tokens_s)
@@ -100,6 +101,10 @@ class Gates:
     def pause(self, until: float) -> None:
         """The provider asked us to wait."""
         self._pause_until = max(self._pause_until, until)
+
+    def recovered(self) -> None:
+        """The provider is back: what it asked for before does not hold any more."""
+        self._pause_until = float("-inf")
 
     def answered(self, *, in_flight: int) -> None:
         """An answer came while so many were under way."""

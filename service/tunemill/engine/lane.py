@@ -19,12 +19,14 @@ from typing import Any, Protocol, TypeAlias, assert_never
 from tunemill.clock import Clock, wait_for
 from tunemill.engine import telling
 from tunemill.engine.budget import Budget
+from tunemill.engine.flight import in_flight_most
 from tunemill.engine.gates import Change, Gates, Wait
+from tunemill.engine.health import Health, Listener
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.queue import JobQueue
-from tunemill.engine.retry import Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide
+from tunemill.engine.retry import NO_ATTEMPT, Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide, outage_too_long
 from tunemill.engine.work import Executor, Job, Prices, Recorder
-from tunemill.events import CircuitChanged, Event, LimitChanged
+from tunemill.events import Event, LimitChanged
 from tunemill.model import (
     Completion,
     Delivered,
@@ -107,6 +109,17 @@ class LaneWorker:
         self.lane = lane
         self.in_flight = 0
         self.gates = Gates(limits, tools.clock.monotonic())
+        self._health = Health(
+            lane,
+            self.gates.circuit,
+            tools.clock,
+            Listener(
+                emit=tools.emit,
+                changed=self._circuit_changed,
+                looked=self._looked,
+                has_more=lambda: self._head is not None or len(self.queue) > 0,
+            ),
+        )
         self._timeout_s = limits.timeout_s
         self._tools = tools
         self._executor = executor
@@ -163,6 +176,7 @@ class LaneWorker:
     def end(self) -> None:
         """The run ends: nothing leaves any more, not even what waits at the throttle."""
         self._wake.set()
+        self._health.stop()
         if self._at_throttle is not None:
             self._at_throttle.cancel()
 
@@ -182,14 +196,20 @@ class LaneWorker:
             elif await self._admit(job):
                 self.in_flight += 1
                 job.is_in_flight = True
+                self._health.left(job)
                 self._owner.spawn(partial(self._attempt, job))
 
     async def _next(self) -> Job | None:
         while not self._owner.is_ending():
             now = self._tools.clock.monotonic()
-            if (job := self.queue.pop(now)) is not None:
+            circuit = self.gates.circuit
+            judged_in_s = circuit.judged_in_s(now)  # until then nobody tries again: it may be no fault of theirs
+            # While somebody fails, others tell more than the same one again would.
+            job = self.queue.pop_new() if judged_in_s else self.queue.pop(now, new_first=circuit.failures > 0)
+            if job is not None:
                 return job
-            await wait_for(self._wake, self._tools.clock, self.queue.due_s(now))
+            due_s = self.queue.due_s(now)
+            await wait_for(self._wake, self._tools.clock, None if due_s is None else max(due_s, judged_in_s))
         return None
 
     async def _admit(self, job: Job) -> bool:
@@ -244,7 +264,9 @@ class LaneWorker:
             job.is_reserved = budget.reserve(job.worst)
         if not job.is_reserved:
             return Wait(WaitReason.BUDGET, None)
-        return self.gates.blocked(self._tools.clock.monotonic(), tokens=job.tokens, in_flight=self.in_flight)
+        if self.in_flight >= in_flight_most(self.gates.limits.concurrency):
+            return Wait(WaitReason.CONCURRENCY, None)
+        return self.gates.blocked(self._tools.clock.monotonic(), tokens=job.tokens, in_flight=self._health.holding)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
@@ -259,6 +281,7 @@ class LaneWorker:
             self._learn(reply.hints, now)
             match reply:
                 case Delivered():
+                    self._health.answered(job, now)
                     await self._delivered(job, reply, now - sent_at)
                 case Undelivered():
                     await self._undelivered(job, reply.failure, sent_at, now)
@@ -272,6 +295,7 @@ class LaneWorker:
         if job.is_in_flight:
             job.is_in_flight = False
             self.in_flight -= 1
+            self._health.landed(job)
             self._owner.landed()
             self._wake.set()
 
@@ -299,8 +323,7 @@ class LaneWorker:
         self._tools.budget.settle(job.worst, cost)
         job.is_reserved = False
         self._bad_requests, self._has_answered = 0, True
-        self._provider_lives()
-        self.gates.answered(in_flight=self.in_flight)
+        self.gates.answered(in_flight=self._health.holding)
         if usage is not None:
             self.gates.tokens.add(self._tools.clock.monotonic(), usage.input + usage.output)
         self._tools.emit(telling.completed(job, completion, cost, duration_s))
@@ -309,19 +332,20 @@ class LaneWorker:
         self._owner.freed()
 
     async def _undelivered(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
-        is_outage = self.gates.circuit.is_open
-        self._react(failure, sent_at, now)
+        self._react(job, failure, sent_at, now)
+        is_outage = self.gates.circuit.excuses(job.ticket)
         decision = self._decide(job, failure, now, is_outage=is_outage)
         match decision:
             case GiveUp():
                 await self._give_up(job, failure, now - sent_at)
             case TryAgain():
                 await self._record_failed_attempt(job, failure)
-                self._tools.emit(telling.attempt_failed(job, failure, decision.delay_s, now - sent_at))
-                if failure.retry_after_s is not None:
+                delay_s = self._delay_s(decision, now)
+                self._tools.emit(telling.attempt_failed(job, failure, delay_s, now - sent_at))
+                if failure.retry_after_s is not None and decision.reason is WaitReason.RETRY_AFTER:
                     self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
                 self._land(job)
-                self.queue.put_back(job, due_at=now + decision.delay_s, reason=decision.reason)
+                self.queue.put_back(job, due_at=now + delay_s, reason=decision.reason)
             case StopRun():
                 self._owner.refused(decision.message)  # at once: while the outcome is written, more would leave
                 await self._record_failed_attempt(job, failure)
@@ -330,23 +354,42 @@ class LaneWorker:
         self._owner.freed()
 
     def _decide(self, job: Job, failure: Failure, now: float, *, is_outage: bool) -> Decision:
-        is_refusal = failure.kind is FailureKind.RATE_LIMITED
+        is_no_attempt = failure.kind in NO_ATTEMPT
         circuit = self.gates.circuit
-        if is_refusal:
+        if is_no_attempt:
             job.refusals += 1
             job.troubled_since = now if job.troubled_since is None else job.troubled_since
-        elif not is_outage and failure.kind is not FailureKind.INTERRUPTED:
-            job.failures += 1
+        elif failure.kind is not FailureKind.INTERRUPTED:
+            self._count(job, is_outage=is_outage)
         refused_since = now if job.troubled_since is None else job.troubled_since
         return decide(
             failure,
-            attempts=max(1, job.refusals if is_refusal else job.failures),
+            attempts=max(1, job.refusals if is_no_attempt else job.failures),
             troubled_s=circuit.open_for_s(now) if is_outage else now - refused_since,
             limits=self._retry,
             is_outage=is_outage,
             others_pass=not is_outage and circuit.progress_at > refused_since,
             random=self._tools.random,
         )
+
+    def _count(self, job: Job, *, is_outage: bool) -> None:
+        """Count a failed attempt against the request; what failed just before an outage was told is forgiven."""
+        row = self.gates.circuit.row
+        if job.failed_row != row:
+            job.failed_row, job.failures_in_row = row, 0
+        if is_outage:
+            job.failures -= job.failures_in_row
+            job.failures_in_row = 0
+        else:
+            job.failures += 1
+            job.failures_in_row += 1
+
+    def _delay_s(self, decision: TryAgain, now: float) -> float:
+        """In an outage it is the next probe that is waited for."""
+        if decision.reason is not WaitReason.BACKOFF:
+            return decision.delay_s
+        circuit = self.gates.circuit
+        return 0.0 if circuit.is_open else max(decision.delay_s, circuit.judged_in_s(now))
 
     async def _record_failed_attempt(self, job: Job, failure: Failure) -> None:
         uncertain = job.worst if failure.may_be_billed else 0
@@ -371,23 +414,32 @@ class LaneWorker:
 
     # -- what replies teach --------------------------------------------------------------------------------------
 
-    def _react(self, failure: Failure, sent_at: float, now: float) -> None:
+    def _react(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
+        if failure.status is not None:
+            self._health.replied(now)
         if failure.kind is FailureKind.RATE_LIMITED:
             self._tell(self.gates.rate_limited(sent_at=sent_at, now=now))
         elif failure.kind in _OUTAGE_KINDS:
-            if self.gates.circuit.failed(sent_at=sent_at, now=now):
-                failures = self.gates.circuit.failures
-                self._tools.emit(CircuitChanged(lane=self.lane, is_open=True, failures=failures))
+            self._health.failed(job, failure, sent_at=sent_at, now=now)
         elif failure.kind is FailureKind.BAD_REQUEST:
-            self._provider_lives()
+            self._health.lives(job, now)
             self._bad_requests += 1
             if not self._has_answered and self._bad_requests >= BAD_REQUESTS_TO_STOP:
                 said = f"{self._bad_requests} requests in a row were refused and none was answered; last: "
                 self._owner.refused(said + failure.message)
 
-    def _provider_lives(self) -> None:
-        if self.gates.circuit.succeeded(self._tools.clock.monotonic()):
-            self._tools.emit(CircuitChanged(lane=self.lane, is_open=False, failures=0))
+    def _circuit_changed(self, is_open: bool) -> None:
+        if not is_open:
+            self.gates.recovered()
+        self.queue.hasten(self._tools.clock.monotonic())
+        self._wake.set()
+
+    def _looked(self) -> None:
+        """Slots may have come free; an outage may have lasted too long, although nothing came back to say so."""
+        circuit, now = self.gates.circuit, self._tools.clock.monotonic()
+        if circuit.is_outage and not self._owner.is_paused() and circuit.open_for_s(now) > self._retry.outage_max_s:
+            self._owner.refused(outage_too_long(self._retry, last=self._health.last))
+        self._wake.set()
 
     def _learn(self, hints: LimitHints, now: float) -> None:
         changes = self.gates.learn(hints, now)
@@ -404,8 +456,8 @@ class LaneWorker:
 
     def waiting(self) -> Counter[str]:
         """Jobs that wait, by reason."""
-        counts = self.queue.held()
-        at_the_gate = len(self.queue) + (self._head is not None)
+        counts = self.queue.held(self._tools.clock.monotonic())
+        at_the_gate = len(self.queue) + (self._head is not None) + counts.pop(WaitReason.QUEUE.value, 0)
         if at_the_gate:
             counts[self._reason.value] += at_the_gate
         return counts
@@ -413,7 +465,9 @@ class LaneWorker:
     def levels(self, now: float) -> list[LimitLevel]:
         """Each limit that is known, with how much of it is used."""
         provider, model = self.lane.provider, self.lane.model
-        return self.gates.levels(now, model=f"{provider}/{model}" if provider else model, in_flight=self.in_flight)
+        return self.gates.levels(
+            now, model=f"{provider}/{model}" if provider else model, in_flight=self._health.holding
+        )
 
 
 def _interrupted(message: str, *, may_be_billed: bool) -> Undelivered:

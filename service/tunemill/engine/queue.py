@@ -43,11 +43,24 @@ class JobQueue:
             job = self.shelf.pop()
             (self._ahead if job.places[0].step else self._new).appendleft(job)
 
-    def pop(self, now: float) -> Job | None:
-        """The next one; None where nothing may leave now."""
-        if self._retries and self._retries[0][0] <= now:
+    def pop(self, now: float, *, new_first: bool = False) -> Job | None:
+        """The next one; None where nothing may leave now. With `new_first` what failed before comes last."""
+        is_due = bool(self._retries) and self._retries[0][0] <= now
+        if is_due and not (new_first and len(self)):
             return heapq.heappop(self._retries)[3]
+        return self.pop_new()
+
+    def pop_new(self) -> Job | None:
+        """The next one that has not failed; None where there is none."""
         return (self._ahead or self._new).popleft() if len(self) else None
+
+    def hasten(self, now: float) -> None:
+        """What waits out a pause of our own is due at once, in its old order."""
+        self._retries = [
+            (now if reason is WaitReason.BACKOFF else due_at, order, reason, job)
+            for due_at, order, reason, job in sorted(self._retries)
+        ]
+        heapq.heapify(self._retries)
 
     def due_s(self, now: float) -> float | None:
         """Seconds until a retry is due; None where there is none."""
@@ -65,8 +78,9 @@ class JobQueue:
         heapq.heapify(self._retries)
         return taken
 
-    def held(self) -> Counter[str]:
-        """Jobs that wait for something of their own, by reason: for their time, or for another budget."""
-        counts = Counter(reason.value for _, _, reason, _ in self._retries)
+    def held(self, now: float) -> Counter[str]:
+        """Jobs that wait for something of their own, by reason: for their time, or for another budget. The reason of
+        retries that are due is QUEUE."""
+        counts = Counter((reason if due_at > now else WaitReason.QUEUE).value for due_at, _, reason, _ in self._retries)
         counts[WaitReason.BUDGET.value] += len(self.shelf)
         return counts

@@ -12,6 +12,8 @@ from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exp
 
 from tunemill.model import Failure, FailureKind, WaitReason
 
+# A 429 is no attempt, and nor is a connection that was not made: no request can help it. Time is what bounds them.
+NO_ATTEMPT = frozenset({FailureKind.RATE_LIMITED, FailureKind.NOT_CONNECTED})
 DELAY_MIN_S = 0.5
 DELAY_MAX_S = 60.0
 
@@ -72,10 +74,10 @@ def decide(
             return StopRun(message=failure.message)
         case FailureKind.BAD_REQUEST | FailureKind.TOO_LARGE | FailureKind.UPSTREAM_FAILED:
             return GiveUp()
-        case FailureKind.RATE_LIMITED:
+        case FailureKind.RATE_LIMITED | FailureKind.NOT_CONNECTED:
             if others_pass and troubled_s > limits.outage_max_s:
                 return GiveUp()
-            return _again(failure, attempts, troubled_s, limits, counts=False, random=random)
+            return _again(failure, attempts, troubled_s, limits, counts=False, is_outage=is_outage, random=random)
         case FailureKind.INTERRUPTED:
             # We stopped it ourselves: it says nothing of the request, which the next process sends again.
             return TryAgain(delay_s=0.0, reason=WaitReason.BACKOFF, counts=False)
@@ -84,32 +86,45 @@ def decide(
             | FailureKind.SERVER_ERROR
             | FailureKind.GATEWAY_ERROR
             | FailureKind.TIMEOUT
-            | FailureKind.NOT_CONNECTED
             | FailureKind.DISCONNECTED
             | FailureKind.BAD_REPLY
         ):
             if not is_outage and stop_after_attempt(limits.attempts_max)(_state(attempts)):
                 return GiveUp()
-            return _again(failure, attempts, troubled_s, limits, counts=not is_outage, random=random)
+            return _again(
+                failure, attempts, troubled_s, limits, counts=not is_outage, is_outage=is_outage, random=random
+            )
         case _:
             assert_never(failure.kind)
 
 
 def _again(
-    failure: Failure, attempts: int, troubled_s: float, limits: RetryLimits, *, counts: bool, random: Random
+    failure: Failure,
+    attempts: int,
+    troubled_s: float,
+    limits: RetryLimits,
+    *,
+    counts: bool,
+    is_outage: bool,
+    random: Random,
 ) -> Decision:
-    asked = failure.retry_after_s
+    # In an outage the probes go out all the same; what was asked for is asked for by somebody who is not well.
+    asked = None if is_outage and failure.kind is not FailureKind.RATE_LIMITED else failure.retry_after_s
     if not counts and troubled_s + (asked or 0.0) > limits.outage_max_s:
-        return StopRun(message=_OUTAGE.format(limits.outage_max_s, asked or 0.0, failure.message))
+        return StopRun(message=outage_too_long(limits, asked_s=asked or 0.0, last=failure.message))
     delay_s = _CURVE(_state(attempts)) * random.uniform(0.5, 1.0)
     if asked is not None and asked >= delay_s:
         return TryAgain(delay_s=min(asked, limits.outage_max_s), reason=WaitReason.RETRY_AFTER, counts=counts)
     return TryAgain(delay_s=delay_s, reason=WaitReason.BACKOFF, counts=counts)
 
 
-_OUTAGE = (
-    "the provider has accepted nothing for too long (limits.outage_max_s = {:g}; it asks for another {:g} s); last: {}"
-)
+def outage_too_long(limits: RetryLimits, *, asked_s: float = 0.0, last: str) -> str:
+    """The sentence with which a run ends that has waited for its provider for too long."""
+    asked = f"; it asks for another {asked_s:g} s" if asked_s else ""
+    return (
+        f"the provider has accepted nothing for too long (limits.outage_max_s = {limits.outage_max_s:g}{asked}); "
+        f"run again to go on; last: {last}"
+    )
 
 
 def _state(attempts: int) -> RetryCallState:

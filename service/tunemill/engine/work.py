@@ -42,9 +42,12 @@ class Job:
     tokens: int  # what the provider is expected to count when it admits the request
     attempts: int = 0  # all sendings, over restarts
     failures: int = 0  # failed attempts that count against attempts_max, in this process
+    failures_in_row: int = 0  # those of the circuit's row of failures with the number `failed_row`
+    failed_row: int = 0
     refusals: int = 0  # 429s, in this process
     is_reserved: bool = False
     is_in_flight: bool = False
+    ticket: int = 0  # its number among all that left for its model
     troubled_since: float | None = None
 
 

@@ -123,7 +123,7 @@ def _fields(event: Event) -> _Fields:
         case LimitChanged():
             return {**_lane(event.lane), "kind": event.kind, "limit": round(event.limit, 3), "cause": event.cause}
         case CircuitChanged():
-            return {**_lane(event.lane), "failures": event.failures}
+            return {**_lane(event.lane), "failures": event.failures, **_reason(event.reason)}
         case RunStarted() | BudgetShort() | StateChanged() | DatasetBuilt() | FineTuneChanged():
             return _run_fields(event)
         case _:
@@ -212,6 +212,10 @@ def _lane(lane: Lane) -> _Fields:
     if lane.provider:
         return {"provider": lane.provider, "model": lane.model}
     return {"model": lane.model}
+
+
+def _reason(text: str) -> _Fields:
+    return {"reason": _message(text)} if text else {}
 
 
 def _message(text: str) -> str:

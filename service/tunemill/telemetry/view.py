@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tunemill.events import Failed
+from tunemill.events import CircuitChanged, Failed
 from tunemill.model import Lane, Picodollars, RunState, usd
 from tunemill.statistics import Money, RunStatistics
 from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line
@@ -157,14 +157,16 @@ def _add_trouble(rows: Table, statistics: RunStatistics, recent: RecentEvents) -
     """What nobody may overlook."""
     loud = "not dim bold white on red"
     for lane, circuit in recent.circuits.items():
-        rows.add_row(Text(" TROUBLE ", style=loud), Text(_circuit_words(lane, circuit.failures), style="bold red"))
+        rows.add_row(Text(" TROUBLE ", style=loud), Text(_circuit_words(lane, circuit), style="bold red"))
     if statistics.circuits_open and not recent.circuits:
         words = "the provider keeps failing: sending slowly until it answers again"
         rows.add_row(Text(" TROUBLE ", style=loud), Text(words, style="bold red"))
 
 
-def _circuit_words(lane: Lane, failures: int) -> str:
-    return f"{_lane(lane)} failed {failures:,} times in a row: circuit open, sending slowly until it answers again"
+def _circuit_words(lane: Lane, circuit: CircuitChanged) -> str:
+    said = f"failed {circuit.failures:,} times in a row" if circuit.failures else "has fallen silent"
+    last = f" ({cleaned_line(circuit.reason)})" if circuit.reason else ""
+    return f"{_lane(lane)} {said}{last}: circuit open, sending slowly until it answers again"
 
 
 def _add_money(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:
