@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bench.frame import Figure, Part
 BENCH = Path(__file__).parent
 RESULTS = "RESULTS.md"
 DATA = "results.json"
-PACKAGES = ("tunemill", "openai", "aiohttp", "orjson")
+PACKAGES = ("tunemill", "openai", "aiohttp", "uvloop", "orjson")
 VERDICTS: Mapping[bool | None, str] = {True: "holds", False: "**short**", None: ""}
 
 
@@ -63,7 +63,7 @@ def section(
 
 def setting() -> str:
     """Date, machine and versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
     return f"{moment}; {machine}; Python {platform.python_version()}, {versions}; commit {_commit()}"
@@ -179,6 +179,13 @@ def _plain(part: Section) -> dict[str, Any]:
 
 def _parsed(found: dict[str, Any]) -> Section:
     return Section(**{**found, "rows": [Row(**shown) for shown in found["rows"]]})
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

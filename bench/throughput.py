@@ -90,13 +90,13 @@ def _figures(rounds: Sequence[Round]) -> Iterator[Figure]:
             unit="x",
             values=[each.whole.rate / each.peer_rate(peer) for each in rounds],
             limit=at_least(RATIO_MIN) if peer == "post" else None,
-            peer=Peer(name="requests/s", values=[each.peer_rate(peer) for each in rounds]),
+            peer=Peer(name="its requests/s", values=[each.peer_rate(peer) for each in rounds]),
         )
         yield Figure(
             name=f"processor time of a request, beside {LOOPS[peer]}",
             unit="ms",
             values=[each.whole.cpu_ms for each in rounds],
-            peer=Peer(name="loop", values=[each.peer_cpu_ms(peer) for each in rounds]),
+            peer=Peer(name="it", values=[each.peer_cpu_ms(peer) for each in rounds]),
         )
     yield Figure(name="resident memory", unit="MiB", values=[each.whole.max_rss_mib for each in rounds])
     yield Figure(name="starting and ending", unit="s", values=[each.edges.seconds for each in rounds])
