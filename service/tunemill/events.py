@@ -121,6 +121,22 @@ class BudgetShort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChanged:
+    """Somebody changed the cap while the run is under way; None is none."""
+
+    before: Picodollars | None
+    after: Picodollars | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeReloaded:
+    """The recipe was read again while the run is under way: taken over, or refused and nothing changed."""
+
+    is_accepted: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged:
     """The run's state, with the one sentence that a person should read."""
 
@@ -158,6 +174,8 @@ Event: TypeAlias = (
     | CircuitChanged
     | JournalCommitted
     | BudgetShort
+    | BudgetChanged
+    | RecipeReloaded
     | StateChanged
     | DatasetBuilt
     | FineTuneChanged

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from tunemill.model import Json, JsonObject, Picodollars, RunState, usd
+from tunemill.model import Json, JsonObject, Picodollars, RunState, picodollars, usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class RunStatistics:
 
     Counts and dollars are the run's, across restarts, except `rate` and `limits`, which are the process's.
     Keys: `waiting_for` by wait reason; `finished` by (step, outcome); `attempts` by (step, result);
-    `tokens` by (step, kind) with kinds input, cached_input, output, reasoning.
+    `tokens` by (step, kind) with kinds input, cached_input, output, reasoning. `reason` is the sentence for the state;
+    `grace_left_s` is how long what is in flight will still be awaited, None where nothing is ending.
     """
 
     run: str
@@ -58,6 +60,8 @@ class RunStatistics:
     simulated: bool
     requests: RequestCounts
     money: Money
+    reason: str = ""
+    grace_left_s: float | None = None
     waiting_for: Mapping[str, int] = field(default_factory=dict)
     eta_s: float | None = None
     requests_per_minute: float = 0.0
@@ -80,6 +84,8 @@ class RunStatistics:
         return {
             "run": self.run,
             "state": self.state.value,
+            "reason": self.reason,
+            "grace_left_s": None if self.grace_left_s is None else round(self.grace_left_s, 1),
             "simulated": self.simulated,
             "waiting_for": dict(self.waiting_for),
             "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
@@ -105,3 +111,30 @@ class RunStatistics:
             "dataset": self.dataset,
             "fine_tune": self.fine_tune,
         }
+
+
+def statistics_from(shape: Mapping[str, Any]) -> RunStatistics:
+    """What `to_json` made, read again: all that the shape holds. Raises KeyError, TypeError or ValueError."""
+    money, counts, rate = shape["usd"], shape["requests"], shape["rate"]
+    return RunStatistics(
+        run=shape["run"],
+        state=RunState(shape["state"]),
+        reason=shape["reason"],
+        grace_left_s=shape["grace_left_s"],
+        simulated=shape["simulated"],
+        requests=RequestCounts(**counts),
+        money=Money(
+            settled=picodollars(money["settled"]),
+            uncertain=picodollars(money["uncertain"]),
+            reserved=picodollars(money["reserved"]),
+            budget=None if money["budget"] is None else picodollars(money["budget"]),
+            forecast=None if money["forecast"] is None else picodollars(money["forecast"]),
+        ),
+        waiting_for=shape["waiting_for"],
+        eta_s=shape["eta_s"],
+        requests_per_minute=rate["requests_per_minute"],
+        tokens_per_minute=rate["tokens_per_minute"],
+        tokens={("", kind): count for kind, count in shape["tokens"].items()},
+        dataset=shape["dataset"],
+        fine_tune=shape["fine_tune"],
+    )

@@ -253,6 +253,7 @@ class World:
         self.dispatcher: Dispatcher
         self.budget: Budget
         self.most_pending = 0
+        self.committed_before = 0  # when the cap was lowered in mid-run
         self._limits = limits or {of.lane: FREE for of in self.steps}
         self._retry = retry or RetryLimits(attempts_max=6, outage_max_s=1800.0)
         self._write_s = write_s
@@ -304,6 +305,12 @@ class World:
         run = self.open(source, retry_failed=retry_failed).run()
         return await self.clock.run(run, each_turn=self.check_sums)
 
+    def lower_cap(self, cap: Picodollars) -> None:
+        """In mid-run: nothing more may be committed than there is."""
+        self.committed_before = self.budget.committed
+        self.budget.change_cap(cap)
+        self.dispatcher.freed()
+
     def _heard(self, event: Event) -> None:
         self.events.append(event)
         self.check()
@@ -321,7 +328,7 @@ class World:
         assert counts.planned == counts.completed + counts.failed + counts.waiting + counts.in_flight
         assert min(budget.settled, budget.uncertain, budget.reserved) >= 0
         assert self.provider.billed <= budget.committed
-        assert budget.cap is None or budget.committed <= budget.cap
+        assert budget.cap is None or budget.committed <= max(budget.cap, self.committed_before)
         self.most_pending = max(self.most_pending, self.dispatcher._places)
 
     def heard(self, kind: type[Event]) -> list[Event]:

@@ -3,7 +3,7 @@
 import orjson
 
 from tunemill.model import RunState
-from tunemill.statistics import Money, RequestCounts, RunStatistics
+from tunemill.statistics import Money, RequestCounts, RunStatistics, statistics_from
 
 COUNTS = RequestCounts(planned=512, completed=200, failed=1, waiting=247, in_flight=64)
 
@@ -12,6 +12,7 @@ def statistics(money: Money) -> RunStatistics:
     return RunStatistics(
         run="movie-plots",
         state=RunState.RUNNING,
+        reason="generating",
         simulated=False,
         requests=COUNTS,
         money=money,
@@ -31,6 +32,8 @@ def test_the_shape_is_the_documented_one() -> None:
     assert statistics(money).to_json() == {
         "run": "movie-plots",
         "state": "running",
+        "reason": "generating",
+        "grace_left_s": None,
         "simulated": False,
         "waiting_for": {"requests_per_minute": 12},
         "eta_s": 340.0,
@@ -53,3 +56,11 @@ def test_no_budget_is_null_and_not_zero() -> None:
         "budget": None,
         "forecast": None,
     }
+
+
+def test_the_shape_can_be_read_again() -> None:
+    """Whoever asks a running process for it shows the same words as the process itself."""
+    for budget in (None, 25 * 10**12):
+        money = Money(settled=410_000_000_000, uncertain=2, reserved=0, budget=budget, forecast=budget)
+        shape = orjson.loads(orjson.dumps(statistics(money).to_json()))
+        assert statistics_from(shape).to_json() == statistics(money).to_json()

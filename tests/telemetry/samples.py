@@ -8,6 +8,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from tunemill.events import (
     AttemptFailed,
+    BudgetChanged,
     BudgetShort,
     CircuitChanged,
     Completed,
@@ -17,6 +18,7 @@ from tunemill.events import (
     FineTuneChanged,
     JournalCommitted,
     LimitChanged,
+    RecipeReloaded,
     RunStarted,
     Sent,
     StateChanged,
@@ -78,6 +80,9 @@ EVENTS: tuple[Event, ...] = (
     StateChanged(state=RunState.RUNNING, reason="resumed"),
     DatasetBuilt(train=180, validation=20, rejected=12, seconds=0.2),
     FineTuneChanged(what="created", fine_tuning_job_id="ftjob-1", status="queued", message="job created"),
+    BudgetChanged(before=None, after=picodollars(5.0)),
+    RecipeReloaded(is_accepted=True, message="the prompt of step outline changed"),
+    RecipeReloaded(is_accepted=False, message="not TOML"),
 )
 
 STATISTICS = RunStatistics(

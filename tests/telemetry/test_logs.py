@@ -93,6 +93,9 @@ def test_event_names_are_constant() -> None:
         "state_changed",
         "dataset_built",
         "fine_tune_changed",
+        "budget_changed",
+        "recipe_reloaded",
+        "recipe_reload_refused",
     ]
 
 
@@ -123,10 +126,10 @@ def test_at_info_only_outcomes_are_logged() -> None:
     assert "journal_committed" not in logged
 
 
-def test_beside_a_live_display_only_circuits_are_logged() -> None:
-    """The display shows all the rest, and the screen holds still."""
+def test_beside_a_live_display_only_what_is_to_be_found_again_is_logged() -> None:
+    """Circuits, and what was changed in mid-run. The display shows all the rest, and the screen holds still."""
     logged = [line["event"] for event in EVENTS for line in _logged(event, level="info", calm=True)]
-    assert logged == ["circuit_opened", "circuit_closed"]
+    assert logged == ["circuit_opened", "circuit_closed", "budget_changed", "recipe_reloaded", "recipe_reload_refused"]
 
 
 @pytest.mark.parametrize(

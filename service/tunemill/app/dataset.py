@@ -1,7 +1,7 @@
 """The second stage: from the journal's answers to the dataset, and the list of what failed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,14 @@ from tunemill.engine import Step
 from tunemill.errors import RecipeError
 from tunemill.files import replacing
 from tunemill.journal import Journal, RequestState
-from tunemill.model import FailureKind, Json, JsonObject, Row
+from tunemill.model import Candidate, FailureKind, Json, JsonObject, Row
 from tunemill.recipe import LoadedRecipe, Recipe, recipe_fingerprint
 from tunemill.statistics import RunStatistics
 from tunemill.templates import Template, values_for
+
+
+class BuildStopped(Exception):
+    """Somebody wants the process to end. The dataset is what it was before."""
 
 
 def write_failed(journal: Journal, steps: tuple[Step, ...], folder: RunFolder) -> Counter[FailureKind]:
@@ -69,8 +73,12 @@ def build_dataset(
     statistics: RunStatistics,
     clock: Clock,
     anew: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> BuildResult | None:
-    """Build, unless what is there is what would be built (then None). Raises RecipeError, RunFolderUnwritable."""
+    """Build, unless what is there is what would be built (then None). `is_stopped` is asked at every row.
+
+    Raises RecipeError, RunFolderUnwritable, BuildStopped.
+    """
     recipe = loaded.recipe
     if recipe.train is None:
         raise RecipeError(
@@ -95,7 +103,16 @@ def build_dataset(
         tools=tools if isinstance(tools, list) else (),
     )
     facts = RunFacts(statistics=statistics, failures=failures)
-    return build(candidates(journal, steps), folder.path, spec=spec, facts=facts, monotonic=clock.monotonic)
+    return build(
+        _until(is_stopped, candidates(journal, steps)), folder.path, spec=spec, facts=facts, monotonic=clock.monotonic
+    )
+
+
+def _until(is_stopped: Callable[[], bool], some: Iterator[Candidate]) -> Iterator[Candidate]:
+    for each in some:
+        if is_stopped():
+            raise BuildStopped
+        yield each
 
 
 def _names(seed: int, row: Row, sample: int) -> Mapping[str, Json]:

@@ -1,6 +1,6 @@
 """A run's figures, from the journal's totals and, while it runs, from the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from tunemill.clock import Clock
@@ -29,6 +29,7 @@ class LiveFigures:
         simulated: bool,
     ) -> None:
         self.state = RunState.IDLE
+        self.reason = ""
         self.dataset: JsonObject | None = None
         self.fine_tune: JsonObject | None = None
         self.engine: Dispatcher | None = None
@@ -56,6 +57,8 @@ class LiveFigures:
         return RunStatistics(
             run=self._run,
             state=self.state,
+            reason=self.reason,
+            grace_left_s=engine.grace_left_s() if engine else None,
             simulated=self._simulated,
             requests=counts,
             money=self._money(),
@@ -71,6 +74,14 @@ class LiveFigures:
             dataset=self.dataset,
             fine_tune=self.fine_tune,
         )
+
+    def rested(self, seconds: float) -> None:
+        """Nothing was sent for so long on purpose: it says nothing of how long the rest will take."""
+        self._started_at += seconds
+
+    def completed_of(self, steps: Collection[str]) -> int:
+        """Answers to these steps."""
+        return sum(self._totals.completed_of(step) for step in steps)
 
     def _counts(self) -> RequestCounts:
         """While a resumed run's source is being walked again, what the journal has is not news: show it at once."""
@@ -141,6 +152,7 @@ def figures_on_record(run: str, journal: Journal, *, is_running: bool, budget: P
     return RunStatistics(
         run=run,
         state=_state_on_record(totals, is_running=is_running),
+        reason="" if is_running or totals.ended is None else totals.ended.reason,
         simulated=bool(opened and opened.simulated),
         requests=RequestCounts(
             planned=planned,

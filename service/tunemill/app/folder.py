@@ -16,7 +16,7 @@ from tunemill.journal.segments import scan, segments_of
 RUNS = "runs"
 _ANOTHER = "choose another with --run-dir"
 # A volume that is freshly mounted has lost+found; a process that died early leaves the lock and the recipe.
-_HARMLESS = {"lock", "lost+found", "recipe.toml", ".index"}
+_HARMLESS = {"lock", "control.sock", "lost+found", "recipe.toml", ".index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report for people."""
         return self.path / "report.html"
+
+    @property
+    def control(self) -> Path:
+        """The socket on which the process that works on it answers."""
+        return self.path / "control.sock"
 
     @property
     def is_in_use(self) -> bool:

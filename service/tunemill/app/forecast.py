@@ -40,6 +40,11 @@ class BudgetWatch:
             if self._seen % COMPLETIONS_BETWEEN_LOOKS == 0:
                 self.look()
 
+    def look_again(self) -> None:
+        """The budget is another one: what was told of the old one is forgotten."""
+        self._has_told = False
+        self.look()
+
     def look(self) -> None:
         """Tell, if there is something to tell."""
         money = self._statistics().money

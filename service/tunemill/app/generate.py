@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 from tunemill.app.figures import LiveFigures, counts_on_record
@@ -32,6 +32,7 @@ from tunemill.recipe import Recipe
 from tunemill.settings import ProviderAccess
 
 FILES_BESIDE_CONNECTIONS = 128
+UNBOUNDED = 0  # pools: lanes keep to their concurrency, which may be raised while connections are open
 LLAMA_CONCURRENCY = 8  # the embedded server's slots
 LLAMA_TIMEOUT_S = 600.0
 
@@ -57,7 +58,7 @@ async def connected(
     processes: int,
     gave_up: Callable[[str], None],
 ) -> AsyncIterator[Mapping[str, Executor]]:
-    """An executor for every provider that a step names, each with a pool for all that may be in flight there.
+    """An executor for every provider that a step names.
 
     They send from this process, or from so many others; `gave_up` is told why these can no longer be had. Raises
     ExecutorsFailed where they cannot be had at all.
@@ -68,8 +69,7 @@ async def connected(
     reaches: dict[str, Reach] = {}
     for name in {lane.provider for lane in limits}:
         found = access(name)
-        connections = sum(count for lane, count in most.items() if lane.provider == name)
-        reaches[name] = Reach(base_url=found.base_url, api_key=found.api_key, connections=connections)
+        reaches[name] = Reach(base_url=found.base_url, api_key=found.api_key, connections=UNBOUNDED)
     here = _sending_here(reaches, clock) if processes == 1 else _sending_there(reaches, clock, processes, gave_up)
     async with here as executors:
         yield executors
@@ -154,6 +154,7 @@ class Generation:
             emit=emit,
         )
         self._figures = figures
+        self._local = local
         self.dispatcher = Dispatcher(
             rows=_rows(opened, options.limit),
             rows_planned=rows_planned,
@@ -166,10 +167,38 @@ class Generation:
             grace_s=options.grace_s,
         )
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether it is at work, or awaits what is in flight."""
+        return self._figures.engine is self.dispatcher and not self.dispatcher.is_over
+
+    @property
+    def is_ending_early(self) -> bool:
+        """Whether it will end before all is answered."""
+        return self.dispatcher.is_ending() and self.is_sending
+
+    def go_by(self, before: Recipe, after: OpenRecipe) -> int:
+        """What another recipe says, from now on, for everything that has not left; gives the number of requests that
+        had been made and came out as other ones. A limit that neither of the two changes stays as it is."""
+        limits = after.recipe.limits
+        retry = RetryLimits(attempts_max=limits.attempts_max, outage_max_s=limits.outage_max_s)
+        old, new = lane_limits(before, local=self._local), lane_limits(after.recipe, local=self._local)
+        in_force = self.dispatcher.limits
+        self.dispatcher.configure({lane: _changed(in_force[lane], old[lane], new[lane]) for lane in in_force}, retry)
+        if after.recipe.steps == before.steps:
+            return 0
+        return self.dispatcher.render_by(_renderer(after))
+
     async def run(self) -> Ending:
         """Generate everything that is not there yet. Raises RunFolderUnwritable and SourceError."""
         self._figures.engine = self.dispatcher
         return await self.dispatcher.run()
+
+
+def _changed(in_force: LaneLimits, old: LaneLimits, new: LaneLimits) -> LaneLimits:
+    """The limits in force, with what is another in the recipe than it was."""
+    names = [each.name for each in fields(LaneLimits)]
+    return replace(in_force, **{name: getattr(new, name) for name in names if getattr(new, name) != getattr(old, name)})
 
 
 def _rows(opened: OpenRecipe, limit: int | None) -> Iterator[Row]:

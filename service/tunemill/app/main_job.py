@@ -6,7 +6,8 @@
     submit    exactly once
     watch     to the tuned model
 
-Signals: the first one drains (or stops watching), the second one aborts. Either way what arrived is kept.
+Signals: the first one drains (or stops building, or watching), the second one aborts. Either way what arrived is kept.
+SIGHUP has the recipe read again. Meanwhile the process answers on the socket in the run folder.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from tunemill.app.control import Control
 from tunemill.app.folder import RunFolder
 from tunemill.app.forecast import expected_costs
 from tunemill.app.generate import GenerateOptions
@@ -26,15 +28,17 @@ from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_f
 from tunemill.app.pilot import pilot_printer, show_pilot
 from tunemill.app.providers import reachable
 from tunemill.app.run_stages import RunContext, RunStages, Until
-from tunemill.app.shown import Events, ShowOptions, showing
+from tunemill.app.shown import Events, ShowOptions, answering, showing
+from tunemill.app.steering import Steering
 from tunemill.app.tuning import training_committed
 from tunemill.app.unchanged import SEEN_THROUGH, inputs_of, is_seen_through, seen_through
 from tunemill.clock import Clock, SystemClock
-from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError
+from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError, UserError
 from tunemill.journal import Ended
 from tunemill.model import RunState
 from tunemill.recipe import Recipe
 from tunemill.statistics import RunStatistics
+from tunemill.telemetry import Display
 
 T = TypeVar("T")
 
@@ -106,7 +110,7 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
                 events=events,
                 clock=clock,
             )
-            return await _MainJob(context, options.show, inputs).carry_out()
+            return await _MainJob(context, options, inputs).carry_out()
 
 
 def _until(options: RunOptions, opened: OpenRecipe) -> Until:
@@ -145,12 +149,15 @@ def _count(opened: OpenRecipe, limit: int | None) -> int:
 class _MainJob:
     """One process's work on one run: the stages, with what shows them around them, signals, and the ending."""
 
-    def __init__(self, context: RunContext, show: ShowOptions, inputs: str) -> None:
+    def __init__(self, context: RunContext, options: RunOptions, inputs: str) -> None:
         self._context = context
-        self._show = show
+        self._show = options.show
         self._inputs = inputs
         self._stages = RunStages(context)
+        steering = Steering(self._stages, context.run, budget_usd=options.budget_usd)
+        self._control = Control(steering, self._stages.figures.take, context.events.emit)
         self._working: asyncio.Task[tuple[RunState, str]] | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
         self._signals: list[int] = []
 
     async def carry_out(self) -> RunResult:
@@ -164,14 +171,12 @@ class _MainJob:
             is_ready=lambda: figures.state is RunState.RUNNING,
             clock=context.clock,
         )
-        async with show as display, _writing(context.run):
-            if context.options.limit is not None:
-                printer = pilot_printer(display)
-                pilot = show_pilot(context.run.journal, printer, simulated=context.local is not None)
-                context.events.subscribe(pilot)
-            with self._catching_signals():
+        answer = answering(context.run.folder.control, self._control.answer)
+        with self._catching_signals():
+            async with show as display, _writing(context.run), answer:
+                self._show_pilot(display)
                 state, reason = await self._to_the_end()
-            self._end(state, reason)
+                self._end(state, reason)
         return RunResult(
             folder=context.run.folder,
             statistics=figures.take(),
@@ -180,14 +185,22 @@ class _MainJob:
             notes=tuple(self._stages.notes),
         )
 
+    def _show_pilot(self, display: Display) -> None:
+        if self._context.options.limit is not None:
+            simulated = self._context.local is not None
+            pilot = show_pilot(self._context.run.journal, pilot_printer(display), simulated=simulated)
+            self._context.events.subscribe(pilot)
+
     async def _to_the_end(self) -> tuple[RunState, str]:
+        if self._signals:  # before there was anything to stop
+            return RunState.INTERRUPTED, self._stopped_by()
         self._working = asyncio.create_task(self._stages.to_the_end())
         try:
             return await _unwrapped(self._working)
         except asyncio.CancelledError:
             if not self._signals:
                 raise
-            return RunState.INTERRUPTED, f"stopped by {signal.Signals(self._signals[0]).name}"
+            return RunState.INTERRUPTED, self._stopped_by()
         except FineTuningFailed:
             self._end(RunState.FAILED, "the fine-tuning job failed")
             raise
@@ -204,7 +217,8 @@ class _MainJob:
         if self._stages.figures.state is state:
             return
         self._stages.become(state, reason)
-        is_whole = state in SEEN_THROUGH and not self._context.options.keep_existing
+        is_mixed = self._context.options.keep_existing or self._stages.has_new_templates
+        is_whole = state in SEEN_THROUGH and not is_mixed
         self._stages.record(
             Ended(
                 at=self._context.clock.wall(),
@@ -224,28 +238,45 @@ class _MainJob:
 
     @contextlib.contextmanager
     def _catching_signals(self) -> Iterator[None]:
+        """To the very end: what is being written down is written whoever wants to stop by then."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled, number)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        loop.add_signal_handler(signal.SIGINT, self._signalled, signal.SIGINT)
+        loop.add_signal_handler(signal.SIGTERM, self._signalled, signal.SIGTERM)
+        if before[signal.SIGHUP] is not signal.SIG_IGN:  # nohup: whoever wants to reload has a command for it
+            loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def _signalled(self, number: int) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         self._signals.append(number)
-        name = signal.Signals(number).name
         generation = self._stages.generation
-        if generation is None or generation.dispatcher.is_over:
-            assert self._working is not None
-            self._working.cancel()
+        if generation is None or not generation.is_sending:
+            if self._working is not None:
+                self._working.cancel()
         elif len(self._signals) == 1:
-            reason = f"{name}: waiting for what is in flight; once more to stop at once"
+            reason = f"{number.name}: nothing more is sent; once more to stop at once"
             self._stages.become(RunState.DRAINING, reason)
-            generation.dispatcher.drain(f"stopped by {name}")
+            generation.dispatcher.drain(self._stopped_by())
         else:
+            self._stages.become(RunState.DRAINING, f"{number.name}: stopping at once")
             generation.dispatcher.abort()
+
+    def _stopped_by(self) -> str:
+        return f"stopped by {signal.Signals(self._signals[0]).name}"
+
+    def _hung_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload(), name="reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        with contextlib.suppress(UserError):  # it was told to everybody
+            await self._control.reload()
 
 
 @asynccontextmanager

@@ -63,7 +63,7 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
     usd = recipe.budget.usd if recipe.budget else None
     if usd is not None:
         check_under_budget(loaded)
-    _check_can_be_written_down(loaded)
+    check_can_be_written_down(loaded)
     source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
     check_templates_against(loaded, source.fields)
     return OpenRecipe(
@@ -75,7 +75,7 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
     )
 
 
-def _check_can_be_written_down(loaded: LoadedRecipe) -> None:
+def check_can_be_written_down(loaded: LoadedRecipe) -> None:
     """A path may hold bytes that are no text, and the run folder's copy of the recipe names the source's folder."""
     try:
         write_snapshot(loaded).encode()

@@ -1,9 +1,13 @@
 """What a run does, stage after stage, once it is open: generate, build, submit and watch. Each can be skipped."""
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from typing import TypeVar
 
 from tunemill.app.dataset import build_dataset, dataset_on_record, write_failed
 from tunemill.app.forecast import BudgetWatch
@@ -15,11 +19,13 @@ from tunemill.app.tuning import raise_unless_tuned, submission_notes, training_c
 from tunemill.app.unchanged import SEEN_THROUGH
 from tunemill.clock import Clock
 from tunemill.engine import Budget
-from tunemill.events import DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
+from tunemill.events import BudgetChanged, DatasetBuilt, Event, FineTuneChanged, RunStarted, StateChanged
 from tunemill.finetune.decide import AlreadySubmitted, OverBudget, Submitted
 from tunemill.finetune.record import FineTuneRecord
 from tunemill.journal import Ended, Line, SourceEnded
 from tunemill.model import Picodollars, RunState
+
+T = TypeVar("T")
 
 
 class Until(IntEnum):
@@ -54,19 +60,27 @@ class RunStages:
 
     def __init__(self, context: RunContext) -> None:
         self.notes: list[str] = []
+        self.opened = context.opened  # as it was last read
         self.generation: Generation | None = None
+        self.is_generated = False
+        self.is_tuning = False
+        self.has_new_templates = False  # some answers are to what the templates were before
         self._context = context
         self._run = context.run
         self._events = context.events
         totals = context.run.journal.totals
         self._training: Picodollars = self._training_committed()
         settled = totals.settled + self._training
-        self._budget = Budget(context.opened.budget, settled=settled, uncertain=totals.uncertain)
+        self.budget = Budget(context.opened.budget, settled=settled, uncertain=totals.uncertain)
+        self._budget_watch: BudgetWatch | None = None
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
+        self._doing = ""
         self.figures = live_figures(
             context.opened,
             context.run,
             rows=context.rows if context.seen is None else totals.walked,
-            budget=self._budget,
+            budget=self.budget,
             simulated=context.local is not None,
             clock=context.clock,
         )
@@ -76,6 +90,7 @@ class RunStages:
         """As far as the run is to go; gives the state it ends in, with the sentence for it."""
         seen, until = self._context.seen, self._context.until
         state, reason = await self._generate() if seen is None else self._as_it_was(seen)
+        self.is_generated = True
         await self._run.writer.flush()  # what follows reads the journal's file
         if until >= Until.BUILD and state not in {RunState.INTERRUPTED, RunState.REFUSED}:
             await self._build()
@@ -87,12 +102,45 @@ class RunStages:
 
     def become(self, state: RunState, reason: str) -> None:
         """A new state, or a new stage of the same one."""
-        self.figures.state = state
+        if state is RunState.RUNNING:
+            self._doing = reason
+        self.figures.state, self.figures.reason = state, reason
         self._events.emit(StateChanged(state=state, reason=reason))
 
     def record(self, line: Line) -> None:
         """Add a line to the journal."""
         self._run.journal.add(line, self._run.writer.append(line))
+
+    # -- steering ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is sent, to whomever, until `resume`."""
+        return not self._goes_on.is_set()
+
+    def pause(self, reason: str) -> None:
+        """Send nothing more. What works on this machine alone goes on."""
+        self._goes_on.clear()
+        if self.generation is not None:
+            self.generation.dispatcher.pause()
+        self.become(RunState.PAUSED, reason)
+
+    def resume(self) -> None:
+        """Go on with what it was doing."""
+        self._goes_on.set()
+        if self.generation is not None:
+            self.figures.rested(self.generation.dispatcher.resume())
+        self.become(RunState.RUNNING, self._doing)
+
+    def change_budget(self, cap: Picodollars | None) -> None:
+        """Another cap, from now on."""
+        before = self.budget.cap
+        self.budget.change_cap(cap)
+        self._events.emit(BudgetChanged(before=before, after=cap))
+        if self.generation is not None:
+            self.generation.dispatcher.freed()
+        if self._budget_watch is not None:
+            self._budget_watch.look_again()
 
     # -- generate ------------------------------------------------------------------------------------------------
 
@@ -100,7 +148,7 @@ class RunStages:
         context = self._context
         self.become(RunState.RUNNING, "generating")
         async with connected(
-            context.opened.recipe,
+            self.opened.recipe,
             context.access,
             context.clock,
             local=context.local,
@@ -108,17 +156,19 @@ class RunStages:
             gave_up=self._cannot_send,
         ) as executors:
             self.generation = Generation(
-                context.opened,
+                self.opened,
                 self._run,
                 executors=executors,
                 rows_planned=context.rows,
                 options=context.options,
                 local=context.local,
                 figures=self.figures,
-                budget=self._budget,
+                budget=self.budget,
                 clock=context.clock,
                 emit=self._events.emit,
             )
+            if self.is_paused:
+                self.generation.dispatcher.pause()
             self._tell_started()
             await self._look_ahead()
             ending = await self.generation.run()
@@ -162,20 +212,24 @@ class RunStages:
         watch = BudgetWatch(self.figures.take, rows=self._context.rows, emit=self._events.emit)
         watch.look()
         self._events.subscribe(watch.on_event)
+        self._budget_watch = watch
 
     # -- build ---------------------------------------------------------------------------------------------------
 
     async def _build(self) -> None:
         self.become(RunState.RUNNING, "building the dataset")
-        built = await asyncio.to_thread(
+        stopped = threading.Event()
+        building = partial(
             build_dataset,
-            self._context.opened.loaded,
+            self.opened.loaded,
             self._run.journal,
             self._run.folder,
-            steps=self._context.opened.steps,
+            steps=self.opened.steps,
             statistics=self.figures.take(),
             clock=self._context.clock,
+            is_stopped=stopped.is_set,
         )
+        built = await _in_thread(building, stopped)
         self.figures.dataset = dataset_on_record(self._run.folder)
         if built is not None:
             made = built.figures
@@ -189,7 +243,11 @@ class RunStages:
 
     async def _tune(self) -> bool:
         """Submit and watch. False where the budget does not cover the training."""
-        context, opened = self._context, self._context.opened
+        context, opened = self._context, self.opened
+        if self.is_paused:
+            self.become(RunState.PAUSED, "before the fine-tuning; `tunemill resume` goes on")
+            await self._goes_on.wait()
+        self.is_tuning = True
         self.become(RunState.RUNNING, "fine-tuning")
         self._events.subscribe(self._note_tuning)
         async with tuning(
@@ -201,7 +259,7 @@ class RunStages:
             clock=context.clock,
             emit=self._events.emit,
         ) as stage:
-            totals, cap = self._run.journal.totals, opened.budget
+            totals, cap = self._run.journal.totals, self.budget.cap
             left = None if cap is None else cap - totals.settled - totals.uncertain
             result = await stage.submit(budget_left=left, again=False)
             self._settle_tuning(result.record)
@@ -220,11 +278,11 @@ class RunStages:
     def _settle_tuning(self, record: FineTuneRecord) -> None:
         self.figures.fine_tune = record.summary()
         committed = self._training_committed()
-        self._budget.settled += committed - self._training
+        self.budget.settled += committed - self._training
         self._training = committed
 
     def _training_committed(self) -> Picodollars:
-        opened = self._context.opened
+        opened = self.opened
         return training_committed(
             self._run.folder,
             opened.recipe.name,
@@ -232,3 +290,18 @@ class RunStages:
             simulated=self._context.local is not None,
             has_budget=opened.budget is not None,
         )
+
+
+async def _in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
+    """The work's result. Who cancels waits until it has stopped: it reads the journal and writes into the folder, and
+    both are somebody else's afterwards."""
+    working = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stopped.set()
+        while not working.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({working})
+        working.exception()
+        raise

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from tunemill.telemetry import (
     run_logger,
     status_server,
 )
+from tunemill.telemetry.control_socket import Handler, control_socket
 
 
 class Events:
@@ -57,6 +59,17 @@ class ShowOptions:
     log_level: LogLevel = "info"
     listen: Address | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@contextlib.asynccontextmanager
+async def answering(path: Path, answer: Handler) -> AsyncIterator[None]:
+    """Answer on the socket at `path` while the context is open. A run that cannot goes on without, and says so."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(control_socket(path, answer))
+        except OSError as error:
+            run_logger(path.parent.name).warning("control_socket_missing", path=str(path), message=str(error))
+        yield
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tunemill.cli import control
 from tunemill.cli.options import AsJson, Backend, Budget, RecipeFile, RunName, count, one_of, seconds
 
 PROCESSES_MAX = 64
@@ -178,10 +179,14 @@ def run(
 
 @app.command()
 def status(run: RunName, as_json: AsJson = False) -> None:
-    """Show a run's figures, live or not, from its folder."""
+    """Show a run's figures, live or on record."""
     from tunemill.cli.look import show_status
 
     show_status(run, as_json=as_json)
+
+
+for steering in (control.tune, control.pause, control.resume, control.reload):
+    app.command()(steering)
 
 
 @app.command()

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunemill.answers import outcome_of, parse_completion
-from tunemill.app.folder import existing
+from tunemill.app.control import live_status
+from tunemill.app.folder import RunFolder, existing
 from tunemill.app.open_run import RecordedRun, reading
 from tunemill.app.pilot import prompt_text
 from tunemill.app.reading import Outcome, outcomes
@@ -15,32 +16,52 @@ from tunemill.journal import RequestState
 from tunemill.model import Json, picodollars
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry import answer_panel, dollars, duration
-from tunemill.telemetry.words import budget_words, counts_words, spent_words, state_words, waiting_words
+from tunemill.telemetry.words import (
+    budget_words,
+    counts_words,
+    grace_words,
+    rate_words,
+    rough_duration,
+    spent_words,
+    state_words,
+    waiting_words,
+)
 from tunemill.templates import Expression
 
 
 def show_status(name: str, *, as_json: bool) -> None:
-    """Print the figures."""
-    with reading(existing(name)) as run:
-        statistics = statistics_of(run, os.environ)
-        folder = run.folder.path
+    """Print the figures: those of the process that works on it, or where none answers, those on record."""
+    found = existing(name)
+    statistics = live_status(found) or _on_record(found)
+    folder = found.path
     if as_json:
         print_json(statistics.to_json())
         return
     print_pairs([*_status_lines(statistics), ("folder", str(folder))])
 
 
+def _on_record(folder: RunFolder) -> RunStatistics:
+    with reading(folder) as run:
+        return statistics_of(run, os.environ)
+
+
 def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
     counts, money = statistics.requests, statistics.money
     mark = " (simulated)" if statistics.simulated else ""
     yield "run", statistics.run + mark
-    yield "state", state_words(statistics.state)
+    reason = f": {statistics.reason}" if statistics.reason else ""
+    yield "state", state_words(statistics.state) + reason
     yield (
         "requests",
         f"{counts.completed:,} of {counts.planned:,} completed, {counts.failed:,} failed, "
         f"{counts.waiting:,} waiting, {counts.in_flight:,} in flight",
     )
-    if statistics.waiting_for:
+    if statistics.requests_per_minute:
+        eta = "" if statistics.eta_s is None else f"; ETA {rough_duration(statistics.eta_s)}"
+        yield "rate", ", ".join(rate_words(statistics)) + eta
+    if grace := grace_words(statistics):
+        yield "ending", grace
+    elif statistics.waiting_for:
         yield "waits for", waiting_words(statistics.waiting_for)
     yield "dollars", f"{spent_words(money)}{mark}; {budget_words(money)}"
     tokens = {kind: statistics.tokens_of(kind) for kind in ("input", "output")}

@@ -15,20 +15,25 @@ import typer
 from tunemill.errors import ArgumentError
 
 
-def variable_of(flag: str) -> str:
-    """The environment variable that a flag also reads."""
-    return "TUNEMILL_" + flag.removeprefix("--").replace("-", "_").upper()
+def variable_of(flag: str, of: str = "") -> str:
+    """The environment variable that a flag also reads; `of` is the command whose own it is."""
+    return f"TUNEMILL_{of}{'-' if of else ''}{flag.removeprefix('--')}".replace("-", "_").upper()
 
 
-def named(flag: str) -> str:
+def named(flag: str, of: str = "") -> str:
     """What a person calls the place that a flag's value came from: the flag, or else its variable."""
     is_given = any(argument.partition("=")[0] == flag for argument in sys.argv[1:])
-    return flag if is_given else variable_of(flag)
+    return flag if is_given else variable_of(flag, of)
 
 
-def dollars_above_zero(flag: str) -> Callable[[str], float]:
+def dollars_above_zero(flag: str, of: str = "") -> Callable[[str], float]:
     """Parses dollars."""
-    return _number(flag, "give dollars above zero, such as 25", lambda value: 0 < value < math.inf)
+    return _number(flag, "give dollars above zero, such as 25", lambda value: 0 < value < math.inf, of)
+
+
+def rate(flag: str, *, most: float, of: str = "") -> Callable[[str], float]:
+    """Parses a number a minute."""
+    return _number(flag, f"give a number above zero, at most {most:,.0f}", lambda value: 0 < value <= most, of)
 
 
 def seconds(flag: str) -> Callable[[str], float]:
@@ -36,7 +41,7 @@ def seconds(flag: str) -> Callable[[str], float]:
     return _number(flag, "give seconds, such as 30, or 0 not to wait", lambda value: 0 <= value < math.inf)
 
 
-def count(flag: str, *, most: int | None = None) -> Callable[[str], int]:
+def count(flag: str, of: str = "", *, most: int | None = None) -> Callable[[str], int]:
     """Parses a whole number from 1, up to `most` where there is a limit."""
 
     def parse(text: str) -> int:
@@ -45,9 +50,9 @@ def count(flag: str, *, most: int | None = None) -> Callable[[str], int]:
         except ValueError:
             value = 0
         if value < 1:
-            raise _refused(flag, text, "is no whole number from 1", "give one, such as 10")
+            raise _refused(flag, text, "is no whole number from 1", "give one, such as 10", of)
         if most is not None and value > most:
-            raise _refused(flag, text, "is too many", f"give {most} or fewer")
+            raise _refused(flag, text, "is too many", f"give {most} or fewer", of)
         return value
 
     return parse
@@ -64,21 +69,21 @@ def one_of(flag: str, *allowed: str) -> Callable[[str], str]:
     return parse
 
 
-def _number(flag: str, mend: str, is_fit: Callable[[float], bool]) -> Callable[[str], float]:
+def _number(flag: str, mend: str, is_fit: Callable[[float], bool], of: str = "") -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            raise _refused(flag, text, "is not a number", mend) from None
+            raise _refused(flag, text, "is not a number", mend, of) from None
         if not is_fit(value):
-            raise _refused(flag, text, "is out of range", mend)
+            raise _refused(flag, text, "is out of range", mend, of)
         return value
 
     return parse
 
 
-def _refused(flag: str, text: str, problem: str, mend: str) -> ArgumentError:
-    return ArgumentError(problem, mend=mend, key=named(flag), value=text)
+def _refused(flag: str, text: str, problem: str, mend: str, of: str = "") -> ArgumentError:
+    return ArgumentError(problem, mend=mend, key=named(flag, of), value=text)
 
 
 RecipeFile: TypeAlias = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]

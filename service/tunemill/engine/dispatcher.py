@@ -7,7 +7,7 @@ soon as the steps that read it were rendered.
     RUNNING ── every place completed or failed ──────────────> FINISHED, FINISHED_WITH_FAILURES
     RUNNING ── no request in line can fit the cap any more ──> BUDGET_REACHED
     RUNNING ── bad key, quota, model gone, outage too long ──> REFUSED
-    RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED, which also cuts short the others' waiting
+    RUNNING ── drain() ─────────────────────────────────────-> INTERRUPTED
     before the last three, what is in flight is awaited for the grace, and kept
 
 While it works it can be paused (nothing leaves, what is in flight arrives) and steered: other limits, and other
@@ -118,8 +118,6 @@ class Dispatcher:
 
     def drain(self, reason: str) -> None:
         """Send nothing more, keep what arrives within the grace, then end as interrupted."""
-        if self._ending is not None and self._ending.state is RunState.BUDGET_REACHED and not self.is_over:
-            self._ending = None  # whoever wants it to stop has the last word
         self._end(RunState.INTERRUPTED, reason)
 
     def abort(self) -> None:
@@ -193,8 +191,8 @@ class Dispatcher:
         """The limits of each lane, as configured."""
         return {name: lane.gates.limits for name, lane in self._lanes.items()}
 
-    def configure(self, limits: Mapping[Lane, LaneLimits], retry: RetryLimits) -> None:
-        """Other limits for these lanes, from now on."""
+    def configure(self, limits: Mapping[Lane, LaneLimits], retry: RetryLimits | None = None) -> None:
+        """Other limits for these lanes, from now on; None leaves those of retrying."""
         for name, of_lane in limits.items():
             self._lanes[name].configure(of_lane, retry)
         self._room = sum(of_lane.concurrency for of_lane in self.limits.values()) + ROOM_BESIDE_CONCURRENCY

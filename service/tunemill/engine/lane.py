@@ -138,10 +138,10 @@ class LaneWorker:
 
     # -- what may change while it works --------------------------------------------------------------------------
 
-    def configure(self, limits: LaneLimits, retry: RetryLimits) -> None:
-        """Other limits, from now on."""
+    def configure(self, limits: LaneLimits, retry: RetryLimits | None) -> None:
+        """Other limits, from now on; None leaves those of retrying."""
         now = self._tools.clock.monotonic()
-        self._retry, self._timeout_s = retry, limits.timeout_s
+        self._retry, self._timeout_s = retry or self._retry, limits.timeout_s
         changes = self.gates.configure(limits, now)
         self._throttle.change(self.gates.requests_per_minute)
         self._tell(changes)
@@ -256,6 +256,7 @@ class LaneWorker:
 
     def _blocked(self, job: Job) -> Wait | None:
         if self._owner.is_paused():
+            self._account(job, uncertain=0)
             return Wait(WaitReason.PAUSED, None)
         budget = self._tools.budget
         if budget.is_exceeded:  # the cap was lowered

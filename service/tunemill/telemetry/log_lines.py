@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from tunemill.events import (
     AttemptFailed,
+    BudgetChanged,
     BudgetShort,
     CircuitChanged,
     Completed,
@@ -17,12 +18,13 @@ from tunemill.events import (
     FineTuneChanged,
     JournalCommitted,
     LimitChanged,
+    RecipeReloaded,
     RunStarted,
     Sent,
     StateChanged,
     Subscriber,
 )
-from tunemill.model import Lane, RunState, usd
+from tunemill.model import Lane, Picodollars, RunState, usd
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry.safe_text import one_line
 
@@ -34,12 +36,12 @@ def log_events(logger: FilteringBoundLogger, *, calm: bool = False) -> Subscribe
     """A subscriber that logs each event.
 
     With `calm` (a live display shows the same) everything goes to debug, so that the screen holds still, except what
-    the display forgets and a person wants to find again: that a circuit opened and closed. Sent and JournalCommitted
-    are debug always.
+    the display forgets and a person wants to find again: that a circuit opened and closed, and what was changed in
+    mid-run. Sent and JournalCommitted are debug always.
     """
 
     def subscriber(event: Event) -> None:
-        level = logging.DEBUG if calm and not isinstance(event, CircuitChanged) else _level(event)
+        level = logging.DEBUG if calm and not _is_lasting(event) else _level(event)
         if logger.is_enabled_for(level):
             logger.log(level, _name(event), **_fields(event))
 
@@ -49,6 +51,12 @@ def log_events(logger: FilteringBoundLogger, *, calm: bool = False) -> Subscribe
 def log_run_ended(logger: FilteringBoundLogger, statistics: RunStatistics, *, calm: bool = False) -> None:
     """The last line of a run: the figures of `status --json`. Debug with `calm`: the display ends with them too."""
     logger.log(logging.DEBUG if calm else logging.INFO, "run_ended", **statistics.to_json())
+
+
+def _is_lasting(event: Event) -> bool:
+    if isinstance(event, LimitChanged):
+        return event.cause == "configured"
+    return isinstance(event, CircuitChanged | BudgetChanged | RecipeReloaded)
 
 
 def _level(event: Event) -> int:
@@ -63,12 +71,14 @@ def _level(event: Event) -> int:
             return logging.WARNING if event.is_open else logging.INFO
         case BudgetShort():
             return logging.WARNING
+        case RecipeReloaded():
+            return logging.INFO if event.is_accepted else logging.WARNING
         case StateChanged():
             return _level_of_state(event.state)
         case FineTuneChanged():
             # A target tells every few training steps how it gets on; what changes the status is told apart from that.
             return logging.DEBUG if event.what == "event" else logging.INFO
-        case RunStarted() | DatasetBuilt():
+        case RunStarted() | DatasetBuilt() | BudgetChanged():
             return logging.INFO
         case _:
             assert_never(event)
@@ -90,6 +100,8 @@ def _name(event: Event) -> str:
     """The constant name under which an event is logged."""
     if isinstance(event, CircuitChanged):
         return "circuit_opened" if event.is_open else "circuit_closed"
+    if isinstance(event, RecipeReloaded):
+        return "recipe_reloaded" if event.is_accepted else "recipe_reload_refused"
     return _NAMES[type(event)]
 
 
@@ -102,6 +114,7 @@ _NAMES: dict[type, str] = {
     LimitChanged: "limit_changed",
     JournalCommitted: "journal_committed",
     BudgetShort: "budget_short",
+    BudgetChanged: "budget_changed",
     StateChanged: "state_changed",
     DatasetBuilt: "dataset_built",
     FineTuneChanged: "fine_tune_changed",
@@ -124,6 +137,10 @@ def _fields(event: Event) -> _Fields:
             return {**_lane(event.lane), "kind": event.kind, "limit": round(event.limit, 3), "cause": event.cause}
         case CircuitChanged():
             return {**_lane(event.lane), "failures": event.failures, **_reason(event.reason)}
+        case BudgetChanged():
+            return {"before_usd": _usd(event.before), "after_usd": _usd(event.after)}
+        case RecipeReloaded():
+            return {"message": _message(event.message)}
         case RunStarted() | BudgetShort() | StateChanged() | DatasetBuilt() | FineTuneChanged():
             return _run_fields(event)
         case _:
@@ -216,6 +233,10 @@ def _lane(lane: Lane) -> _Fields:
 
 def _reason(text: str) -> _Fields:
     return {"reason": _message(text)} if text else {}
+
+
+def _usd(amount: Picodollars | None) -> float | None:
+    return None if amount is None else usd(amount)
 
 
 def _message(text: str) -> str:

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from tunemill import __version__
 from tunemill.events import (
     AttemptFailed,
+    BudgetChanged,
     BudgetShort,
     CircuitChanged,
     Completed,
@@ -32,6 +33,7 @@ from tunemill.events import (
     FineTuneChanged,
     JournalCommitted,
     LimitChanged,
+    RecipeReloaded,
     RunStarted,
     Sent,
     StateChanged,
@@ -95,7 +97,7 @@ class RunMetrics:
                     self._attempt_duration.observe(event.duration_s)
             case Sent() | RunStarted() | StateChanged() | DatasetBuilt() | FineTuneChanged():
                 pass
-            case LimitChanged() | CircuitChanged() | BudgetShort():
+            case LimitChanged() | CircuitChanged() | BudgetShort() | BudgetChanged() | RecipeReloaded():
                 pass
             case _:
                 assert_never(event)

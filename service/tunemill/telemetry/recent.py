@@ -8,6 +8,7 @@ from typing import assert_never
 
 from tunemill.events import (
     AttemptFailed,
+    BudgetChanged,
     BudgetShort,
     CircuitChanged,
     Completed,
@@ -17,6 +18,7 @@ from tunemill.events import (
     FineTuneChanged,
     JournalCommitted,
     LimitChanged,
+    RecipeReloaded,
     RunStarted,
     Sent,
     StateChanged,
@@ -67,10 +69,12 @@ class RecentEvents:
                 self.retry = event
             case CircuitChanged():
                 self._circuit(event)
-            case Sent() | JournalCommitted() | LimitChanged() | RunStarted():
+            case Sent() | JournalCommitted() | LimitChanged() | RunStarted() | RecipeReloaded():
                 pass
             case BudgetShort():
                 self.budget_short = event
+            case BudgetChanged():
+                self.budget_short = None
             case StateChanged():
                 self.state = event
             case DatasetBuilt():

@@ -20,6 +20,7 @@ from tunemill.telemetry.words import (
     budget_words,
     dollars,
     duration,
+    grace_words,
     in_flight_words,
     percent,
     rate_words,
@@ -100,7 +101,12 @@ def _header(statistics: RunStatistics, recent: RecentEvents, elapsed_s: float) -
     header.add_column(justify="right", style="dim", no_wrap=True)
     header.add_row(title, _times(statistics, elapsed_s))
     reason = "" if recent.state is None else cleaned_line(recent.state.reason)
-    return Group(header, Text(reason, style="italic")) if reason else header
+    said = [
+        Text(words, style=style)
+        for words, style in ((reason, "italic"), (grace_words(statistics), "bold yellow"))
+        if words
+    ]
+    return Group(header, *said) if said else header
 
 
 def _times(statistics: RunStatistics, elapsed_s: float) -> str:
@@ -149,7 +155,7 @@ def _counts(statistics: RunStatistics) -> Text:
 def _add_generation(rows: Table, statistics: RunStatistics) -> None:
     rows.add_row("requests", _counts(statistics))
     rows.add_row("rate", Text("\n").join(Text(line) for line in rate_words(statistics)))
-    if waiting := waiting_words(statistics.waiting_for):
+    if statistics.grace_left_s is None and (waiting := waiting_words(statistics.waiting_for)):
         rows.add_row("waits for", Text(waiting))
 
 

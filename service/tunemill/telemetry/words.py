@@ -87,6 +87,15 @@ def waiting_words(waiting_for: Mapping[str, int]) -> str:
     return ", ".join(f"{_WAITING_WORDS[reason]} {count:,}" for reason, count in waiting if count)
 
 
+def grace_words(statistics: RunStatistics) -> str:
+    """`12 answers are awaited, for 23 s more`; "" where nothing is ending."""
+    if statistics.grace_left_s is None:
+        return ""
+    count = statistics.requests.in_flight
+    awaited = "1 answer is awaited" if count == 1 else f"{count:,} answers are awaited"
+    return f"{awaited}, for {rough_duration(statistics.grace_left_s)} more"
+
+
 def used_of_limit(used: float, limit: float | None, kind: str) -> str:
     """`498 of 500 requests/min`, or without a limit `498 requests/min`."""
     of_limit = "" if limit is None else f" of {limit:,.0f}"
@@ -157,7 +166,9 @@ def progress_line(statistics: RunStatistics) -> str:
         parts.append(f"ETA {rough_duration(statistics.eta_s)}")
     if statistics.circuits_open:
         parts.append("PROVIDER IN TROUBLE: circuit open")
-    if waiting := waiting_words(statistics.waiting_for):
+    if grace := grace_words(statistics):
+        parts.append(grace)
+    elif waiting := waiting_words(statistics.waiting_for):
         parts.append(f"waiting for: {waiting}")
     return " | ".join(parts + _later_phases(statistics))
 

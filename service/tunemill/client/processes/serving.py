@@ -18,6 +18,7 @@ from tunemill.files import raise_open_files_limit
 
 EXIT_GRACE_S = 5
 FILES_BESIDE_CONNECTIONS = 64
+CONNECTIONS_EVER = 100_000  # as many as a recipe may want at once: the concurrency may be raised in mid-run
 _STDIN = 0
 
 
@@ -75,7 +76,7 @@ class _Serving:
 
     def _greet(self, item: Item) -> None:
         reaches = messages.read_greeting(item)
-        raise_open_files_limit(FILES_BESIDE_CONNECTIONS + sum(reach.connections for reach in reaches.values()))
+        raise_open_files_limit(FILES_BESIDE_CONNECTIONS + CONNECTIONS_EVER)
         clock = SystemClock()
         for name, reach in reaches.items():
             self._clients[name] = CompletionsClient(

@@ -1,0 +1,123 @@
+"""`tune`, `pause`, `resume`, `reload`: asks the process that works on a run for something, and says what came of it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from tunemill.cli.options import AsJson, RunName, count, dollars_above_zero, rate
+
+# The flags of `tune` read no variable but their own: TUNEMILL_BUDGET is what `run` began with, in the same container.
+_LABELS = {
+    "requests_per_minute": "requests per minute",
+    "tokens_per_minute": "tokens per minute",
+    "concurrency": "at once",
+    "budget_usd": "budget",
+}
+
+
+def tune(
+    run: RunName,
+    rpm: Annotated[
+        float | None,
+        typer.Option(
+            "--rpm",
+            envvar="TUNEMILL_TUNE_RPM",
+            metavar="N",
+            parser=rate("--rpm", most=1e9, of="tune"),
+            help="Requests per minute, of each model.",
+        ),
+    ] = None,
+    tpm: Annotated[
+        float | None,
+        typer.Option(
+            "--tpm",
+            envvar="TUNEMILL_TUNE_TPM",
+            metavar="N",
+            parser=rate("--tpm", most=1e12, of="tune"),
+            help="Tokens per minute, of each model.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency",
+            envvar="TUNEMILL_TUNE_CONCURRENCY",
+            metavar="N",
+            parser=count("--concurrency", of="tune"),
+            help="How many at once, of each model.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            envvar="TUNEMILL_TUNE_BUDGET",
+            metavar="USD",
+            parser=dollars_above_zero("--budget", of="tune"),
+            help="Dollars, for the whole run.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", envvar="TUNEMILL_TUNE_MODEL", metavar="MODEL", help="Only this model's limits."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change limits and budget of a run under way, at once.
+
+    What is changed holds until the process ends. The recipe is untouched, and the next run goes by it.
+    """
+    wanted = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "concurrency": concurrency, "budget_usd": budget}
+    _steer(run, {"do": "tune", "model": model, **wanted}, as_json=as_json)
+
+
+def pause(run: RunName, as_json: AsJson = False) -> None:
+    """Stop a run under way from sending until `resume`.
+
+    What is in flight arrives and is kept.
+    """
+    _steer(run, {"do": "pause"}, as_json=as_json)
+
+
+def resume(run: RunName, as_json: AsJson = False) -> None:
+    """Let a paused run go on, within its limits."""
+    _steer(run, {"do": "resume"}, as_json=as_json)
+
+
+def reload(run: RunName, as_json: AsJson = False) -> None:
+    """Have a run under way read its recipe again.
+
+    SIGHUP does the same. Templates, parameters, limits and budget then hold for all that has not left. Answers stay. A
+    recipe that cannot be used is refused, and the run goes on as before.
+    """
+    _steer(run, {"do": "reload"}, as_json=as_json)
+
+
+def _steer(name: str, request: Mapping[str, Any], *, as_json: bool) -> None:
+    from tunemill.app.control import steer
+    from tunemill.app.folder import existing
+    from tunemill.cli.output import print_json, print_line, talk
+
+    reply = steer(existing(name), request)
+    if as_json:
+        print_json(reply)
+        return
+    for change in reply["changes"]:
+        print_line(_words(change))
+    for note in reply["notes"]:
+        talk(note[:1].upper() + note[1:])
+
+
+def _words(change: Mapping[str, Any]) -> str:
+    of = f" of {change['model']}" if change["model"] else ""
+    return f"{_LABELS.get(change['what'], change['what'])}{of}: " + " -> ".join(_figures(change))
+
+
+def _figures(change: Mapping[str, Any]) -> Iterator[str]:
+    is_money = change["what"] == "budget_usd"
+    for value in (change["before"], change["after"]):
+        if value is None:
+            yield "none" if is_money else "not known"
+        else:
+            yield f"${value:,.2f}" if is_money else f"{value:,.15g}"
