@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 import pytest
@@ -89,7 +89,9 @@ def installed(
 
 
 @contextmanager
-def started(*args: str, cwd: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *args: str, cwd: Path, env: Mapping[str, str], stderr: int | IO[bytes] = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
     """The installed command, while it runs; killed at the end where it still does."""
     process = subprocess.Popen(
         [COMMAND, *args],
@@ -97,7 +99,7 @@ def started(*args: str, cwd: Path, env: Mapping[str, str]) -> Iterator[subproces
         env=dict(env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
     try:
         yield process

@@ -289,7 +289,7 @@ async def test_what_is_in_flight_may_finish_a_paused_run() -> None:
 # -- limits and money ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), [(60.0, 600.0), (600.0, 60.0)])
+@pytest.mark.parametrize(("before", "after"), [(2.0, 600.0), (60.0, 600.0), (600.0, 60.0)])
 async def test_another_rate_is_in_force_at_once(before: float, after: float) -> None:
     """Ten times as many a second, or a tenth, from that moment on."""
     world = World(limits=limited(before), luck=Luck(latency_s=(0.2, 0.2)))

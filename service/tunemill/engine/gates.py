@@ -65,7 +65,7 @@ class Gates:
         before, self._limits = self._limits, limits
         changes = []
         if limits.requests_per_minute != before.requests_per_minute:
-            self._pacer.per_minute = limits.requests_per_minute
+            self._pacer.change(limits.requests_per_minute, now)
             changes.append(Change("requests_per_minute", limits.requests_per_minute or 0.0, "configured"))
         if limits.tokens_per_minute != before.tokens_per_minute:
             self._bucket.change(limits.tokens_per_minute, now)

@@ -31,6 +31,12 @@ class RequestPacer:
         self._cut_at = float("-inf")
         self._share = 1.0
 
+    def change(self, per_minute: float | None, now: float) -> None:
+        """A new limit from now on: the next request waits no longer than it would under that."""
+        self.per_minute = per_minute
+        if per_minute is not None:
+            self._next_at = min(self._next_at, now + 60.0 / (per_minute * self.share(now)))
+
     def delay(self, now: float) -> float:
         """Seconds until the next request may leave."""
         return 0.0 if self.per_minute is None else max(0.0, self._next_at - now)
