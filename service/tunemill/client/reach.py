@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """Where a provider is, the key for it (in no representation), and over how many connections at most (0: no limit)."""
+    """Where a provider is, the key for it (in no representation), and how many connections at most (0: no limit)."""
 
     base_url: str
     api_key: str = field(repr=False)
