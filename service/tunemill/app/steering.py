@@ -13,7 +13,7 @@ from tunemill.app.generate import FILES_BESIDE_CONNECTIONS, Generation
 from tunemill.app.open_run import OpenRecipe, OpenRun, with_budget
 from tunemill.app.reload import check_fits_budget, opened_by, read_again, steps_that_changed
 from tunemill.app.run_stages import RunStages
-from tunemill.engine import LaneLimits
+from tunemill.engine import LaneLimits, in_flight_most
 from tunemill.errors import ArgumentError
 from tunemill.files import raise_open_files_limit, write_whole
 from tunemill.model import Lane, Picodollars, RunState, picodollars, usd
@@ -234,13 +234,13 @@ def _tuned(in_force: Mapping[Lane, LaneLimits], tuning: Tuning) -> dict[Lane, La
 
 def _check_open_files(limits: Mapping[Lane, LaneLimits]) -> None:
     """Each request in flight is an open connection."""
-    at_once = sum(of_lane.concurrency for of_lane in limits.values())
+    at_once = sum(in_flight_most(of_lane.concurrency) for of_lane in limits.values())
     allowed = raise_open_files_limit(FILES_BESIDE_CONNECTIONS + at_once)
     if allowed != resource.RLIM_INFINITY and allowed < FILES_BESIDE_CONNECTIONS + at_once:
         most = max(1, allowed - FILES_BESIDE_CONNECTIONS)
         raise ArgumentError(
             f"this process may have only {allowed:,} files and connections open",
-            mend=f"at most {most:,} at once, over all models, or start it with a higher limit (ulimit -n)",
+            mend=f"keep to {most:,} over all models, or start the run with a higher limit (ulimit -n)",
             key="--concurrency",
         )
 
