@@ -223,6 +223,15 @@ def test_in_flight_is_counted(server: Simulator) -> None:
     assert books["last_at"] >= books["first_at"]
 
 
+def test_arrivals_are_counted_by_second(server: Simulator) -> None:
+    """Every request is in one second's count, and the first one is in the first."""
+    for index in range(5):
+        chat(server.port, str(index))
+    arrivals = json.loads(call(server.port, "GET", "/books/arrivals").body)
+    assert arrivals[0] >= 1
+    assert sum(arrivals) == server.books()["received"] == 5
+
+
 @pytest.mark.parametrize(
     "changes", [{"nonsense": 1}, {"latency_s": -1}, {"paused": "yes"}, {"faults": {"bang": 1}}, {"faults": 3}]
 )

@@ -22,7 +22,7 @@ def response(reply: Reply) -> Response:
 
 
 class Admin:
-    """`/books`, `/books/requests`, `/books/reset`, `/control`, `/healthz`."""
+    """`/books`, `/books/requests`, `/books/arrivals`, `/books/reset`, `/control`, `/healthz`."""
 
     def __init__(self, completions: Completions, controls: Controls) -> None:
         self._completions = completions
@@ -33,6 +33,7 @@ class Admin:
         return [
             Route("/books", self._books, methods=["GET"]),
             Route("/books/requests", self._bodies, methods=["GET"]),
+            Route("/books/arrivals", self._arrivals, methods=["GET"]),
             Route("/books/reset", self._reset, methods=["POST"]),
             Route("/control", self._show, methods=["GET"]),
             Route("/control", self._control, methods=["POST"]),
@@ -50,6 +51,10 @@ class Admin:
         billed_min = int(request.query_params.get("billed_min", "0"))
         lines = _lines(self._completions.books.bodies, billed_min)
         return StreamingResponse(lines, media_type="application/jsonl")
+
+    async def _arrivals(self, _: Request) -> Response:
+        """How many completion requests came in each second, counted from the first one on."""
+        return response(json_reply(list(self._completions.books.arrivals)))
 
     async def _reset(self, _: Request) -> Response:
         """Open new books. Requests in flight are still booked in the old ones, which are shown for the last time."""

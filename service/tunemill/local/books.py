@@ -91,6 +91,7 @@ class Books:
         self.jobs_created = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
+        self.arrivals = array("L")  # by whole second since the first
         self.failed: Counter[str] = Counter()
         self.status: Counter[str] = Counter()
 
@@ -99,9 +100,15 @@ class Books:
         self.received += 1
         self.first_at = at if self.first_at is None else self.first_at
         self.last_at = at
+        self._arrive_in(int(at - self.first_at))
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
         return self.bodies.receive(digest)
+
+    def _arrive_in(self, second: int) -> None:
+        if second >= len(self.arrivals):
+            self.arrivals.extend(0 for _ in range(second + 1 - len(self.arrivals)))
+        self.arrivals[second] += 1  # a clock that was set back counts in one of the last seconds
 
     def leave(self) -> None:
         """The request that came in is dealt with, whatever became of it."""
