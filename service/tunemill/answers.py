@@ -4,7 +4,7 @@ Nothing here raises for what a provider may send: an answer without choices, tex
 it. Figures that make no sense (negative, not a number) count as not sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tunemill.model import Completion, Json, JsonObject, Usage
 
@@ -65,11 +65,11 @@ def _text_of(content: Json) -> str:
 
 
 def _object(value: Json) -> JsonObject:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _sequence(value: Json) -> Sequence[Json]:
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    return value if isinstance(value, list) else ()
 
 
 def _string(value: Json) -> str | None:

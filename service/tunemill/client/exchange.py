@@ -104,7 +104,9 @@ async def _answered(connection: "aiohttp.connector.Connection", head: bytes, bod
         message, payload = await protocol.read()
         while 100 <= message.code < 200 and message.code != 101:
             message, payload = await protocol.read()
-        return Response(message.code, message.headers, await payload.read())
+        # Most answers come in one piece with their head.
+        whole = payload.read_nowait() if payload.is_eof() else await payload.read()
+        return Response(message.code, message.headers, whole)
     except HttpProcessingError as error:
         raise aiohttp.ClientPayloadError(f"what came is no HTTP: {error.message}") from error
 

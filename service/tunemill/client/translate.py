@@ -13,6 +13,7 @@ The rules, first match wins; nothing is ever matched on an error's text:
 
 import email.utils
 from collections.abc import Mapping
+from functools import lru_cache
 
 import orjson
 
@@ -121,6 +122,7 @@ def _number(text: str | None) -> float | None:
     return value if 0 <= value < float("inf") else None
 
 
+@lru_cache(maxsize=1024)  # most say the same in every reply
 def _whole(text: str | None) -> int | None:
     value = _number(text)
     return None if value is None or value > _COUNT_MAX else int(value)

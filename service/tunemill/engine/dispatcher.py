@@ -90,6 +90,9 @@ class Dispatcher:
         self._room = sum(of_lane.concurrency for of_lane in limits.values()) + ROOM_BESIDE_CONCURRENCY
         self._pending: dict[str, Job] = {}
         self._places = 0  # that pending jobs serve: a thousand rows may ask for the same
+        self._upstream = 0  # places that read, directly or not, what pending jobs are to answer
+        of_step = self._chain.counts
+        self._below = [sum(of_step[step + 1 :]) // of_step[step] for step in range(len(of_step))]
         self._cap = tools.budget.cap
         self._has_room = asyncio.Event()
         self.is_walked = False
@@ -263,7 +266,7 @@ class Dispatcher:
         if twin is not None:
             self._tools.recorder.serve(place, request)
             twin.places.append(place)
-            self._places += 1
+            self._count_place(place, 1)
             return
         standing, attempts = self._tools.recorder.look_up(place, request)
         if standing is Standing.NEW:
@@ -285,7 +288,7 @@ class Dispatcher:
             attempts=attempts,
         )
         self._pending[request.id] = job
-        self._places += 1
+        self._count_place(place, 1)
         self._lanes[request.lane].enqueue(job)
 
     def _completed(self, place: Place, read: Callable[[], Completion]) -> None:
@@ -362,7 +365,12 @@ class Dispatcher:
 
     def _forget(self, job: Job) -> None:
         del self._pending[job.request.id]
-        self._places -= len(job.places)
+        for place in job.places:
+            self._count_place(place, -1)
+
+    def _count_place(self, place: Place, by: int) -> None:
+        self._places += by
+        self._upstream += by * self._below[place.step]
 
     def freed(self) -> None:
         """Money came free, or the cap is another, perhaps: whoever waits for it looks again."""
@@ -397,7 +405,7 @@ class Dispatcher:
         for lane in self._lanes.values():
             counts.update(lane.waiting())
         rest = self.counts.waiting - counts.total()
-        upstream = min(rest, self._waiting_upstream())
+        upstream = min(rest, self._upstream)
         counts[WaitReason.UPSTREAM.value] += upstream
         counts[WaitReason.QUEUE.value] += rest - upstream
         return {reason: count for reason, count in counts.items() if count > 0}
@@ -424,12 +432,6 @@ class Dispatcher:
     def circuits_open(self) -> int:
         """How many lanes only send probes."""
         return sum(lane.gates.circuit.is_open for lane in self._lanes.values())
-
-    def _waiting_upstream(self) -> int:
-        """Places that read, directly or not, the answer to a request that is under way."""
-        counts = self._chain.counts
-        below = [sum(counts[step + 1 :]) // counts[step] for step in range(len(counts))]
-        return sum(below[place.step] for job in self._pending.values() for place in job.places)
 
 
 def _is_usable(completion: Completion) -> bool:

@@ -35,18 +35,32 @@ _write_durably = wrap(_write_and_sync)  # in one go, as each turn of a thread co
 class _Batch:
     """Lines that become durable together, or do not: `error` says why."""
 
-    __slots__ = ("done", "error", "lines", "segment")
+    __slots__ = ("_is_done", "_waiters", "error", "lines", "segment")
 
     def __init__(self, segment: int) -> None:
         self.segment = segment
         self.lines: list[bytes] = []
-        self.done = asyncio.Event()
         self.error: RunFolderUnwritable | None = None
+        self._is_done = False
+        self._waiters: list[asyncio.Future[None]] = []  # what an Event would keep, at half the price
 
     def end(self, error: RunFolderUnwritable | None) -> None:
         """Let everybody go on who waits for these lines."""
         self.error = error
-        self.done.set()
+        self._is_done = True
+        for waiter in self._waiters:
+            if not waiter.done():  # cancelled
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def durable(self) -> None:
+        """Return when the lines are on disk. Raises RunFolderUnwritable where nobody knows whether they are."""
+        if not self._is_done:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        if self.error is not None:
+            raise self.error
 
 
 class JournalWriter:
@@ -90,18 +104,14 @@ class JournalWriter:
     async def commit(self, line: Line) -> Location:
         """Queue a line and return when it is durable. Raises RunFolderUnwritable."""
         location, batch = self._append(line)
-        await batch.done.wait()
-        if batch.error is not None:
-            raise batch.error
+        await batch.durable()
         return location
 
     async def flush(self) -> None:
         """Return when everything queued so far is durable, and can be read. Raises RunFolderUnwritable."""
         batch = self._batches[-1] if self._batches else self._writing
         if batch is not None:
-            await batch.done.wait()
-            if batch.error is not None:
-                raise batch.error
+            await batch.durable()
 
     def close(self) -> None:
         """Let `run` return once everything queued is durable."""

@@ -85,8 +85,9 @@ class Template:
     def render(self, values: Mapping[str, Json]) -> str | Unrenderable:
         """The text for these values, or why there is none."""
         try:
-            parts = _joined(self._pieces, values) if self._pieces else self._compiled.generate(values)
-            return "".join(_bounded(parts))
+            if self._pieces:
+                return _not_too_long("".join(_joined(self._pieces, values)))
+            return "".join(_bounded(self._compiled.generate(values)))
         except Exception as error:
             # The expressions are the recipe's own code, so they may raise anything; and as they work for other rows,
             # it is this row that is set aside.
@@ -180,8 +181,19 @@ def _bounded(parts: Iterable[str]) -> Iterator[str]:
     for part in parts:
         size += len(part)
         if size > TEXT_CHARS_MAX:
-            raise SecurityError(f"the rendered text is longer than {TEXT_CHARS_MAX:,} characters")
+            raise _too_long()
         yield part
+
+
+def _not_too_long(text: str) -> str:
+    """For what is made of values that are there already: it cannot grow without end."""
+    if len(text) > TEXT_CHARS_MAX:
+        raise _too_long()
+    return text
+
+
+def _too_long() -> SecurityError:
+    return SecurityError(f"the rendered text is longer than {TEXT_CHARS_MAX:,} characters")
 
 
 def _is_at_most(value: object, limit: int) -> bool:
