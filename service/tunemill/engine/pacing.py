@@ -178,7 +178,10 @@ class RateMeter:
         if self._from is None:
             self._from = now
         second = int(now)
-        self._bins[second] = self._bins.get(second, 0.0) + amount
+        if second in self._bins:
+            self._bins[second] += amount
+            return
+        self._bins[second] = amount  # only a new second can make an old one too old
         for old in [key for key in self._bins if key <= second - self.WINDOW_S]:
             del self._bins[old]
 
