@@ -297,17 +297,21 @@ def test_totals_are_a_plain_recount(steps: list[tuple[int, str]]) -> None:
 
 
 @given(HISTORY, st.integers(0, 40))
-def test_the_index_is_the_same_line_by_line_and_in_one_go(steps: list[tuple[int, str]], cut: int) -> None:
-    """What a running process knows is what the next one will know, wherever the batches of a replay are divided."""
-    from tunemill.journal.journal import _index
+def test_the_index_says_the_same_whenever_it_is_written(steps: list[tuple[int, str]], cut: int) -> None:
+    """What waits in memory and what stands in tables come to the same, line by line, and divided anywhere."""
+    from tunemill.journal.journal import record
     from tunemill.journal.segments import Location
 
     lines = [(Location(1, 100 * at, 100), line) for at, line in enumerate(history(steps), 1)]
     replayed, running = Index(None), Index(None)
-    _index(replayed, lines[:cut])
-    _index(replayed, lines[cut:])
-    for item in lines:
-        _index(running, [item])
+    for at, (location, line) in enumerate(lines):
+        record(replayed, line, location)
+        record(running, line, location)
+        running.freeze()
+        running.thaw()
+        if at == cut:
+            replayed.freeze()
+            replayed.thaw()
     for number in range(5):
         assert replayed.request(request_id(number)) == running.request(request_id(number))
         assert replayed.slot(row_id(number), "plot", 0) == running.slot(row_id(number), "plot", 0)

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from tests.journal.journal_support import (
     COST,
+    WORST,
+    completed,
     failed,
     life,
     names_in,
@@ -51,7 +54,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-async def a_process(folder: Path, lines: Sequence[Line], *, forgotten: int = 0, segment_bytes_max: int = 3000) -> None:
+async def a_process(
+    folder: Path, lines: Sequence[Line], *, forgotten: int = 0, segment_bytes_max: int = 3000, killed: bool = False
+) -> None:
     """One process's life on a journal; the outcome of the last `forgotten` lines is never taken into account."""
     journal, writer, closing = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
     writer._segment_bytes_max = segment_bytes_max
@@ -63,7 +68,10 @@ async def a_process(folder: Path, lines: Sequence[Line], *, forgotten: int = 0, 
         for line in written[len(written) - forgotten :]:
             writer.append(line)
         writer.close()
-    journal.close_after(writer)
+    if killed:
+        journal.close()
+    else:
+        journal.close_after(writer)
 
 
 def spoil(folder: Path, number: int) -> None:
@@ -90,6 +98,12 @@ def last_segment(folder: Path) -> Path:
     return max(folder.glob("0*.jsonl"))
 
 
+def image_of(folder: Path) -> Path:
+    """The snapshot's second file."""
+    (image,) = (folder / name for name in snapshots.IMAGES if (folder / name).exists())
+    return image
+
+
 def make_unwritable(folder: Path) -> None:
     """A folder stands where the snapshot would be."""
     (folder / snapshots.FACTS).mkdir(parents=True)
@@ -114,12 +128,13 @@ async def test_a_snapshot_says_what_a_replay_says(folder: Path) -> None:
         with_it = open_for_reading(folder)
         known = everything(with_it)
         with_it.close()
-        for name in (snapshots.FACTS, snapshots.IMAGE):
+        image = image_of(folder).name
+        for name in (snapshots.FACTS, image):
             (folder / name).rename(folder / f"{name}.aside")
         without = open_for_reading(folder)
         assert everything(without) == known
         without.close()
-        for name in (snapshots.FACTS, snapshots.IMAGE):
+        for name in (snapshots.FACTS, image):
             (folder / f"{name}.aside").rename(folder / name)
     assert not is_replayed(folder)
 
@@ -127,7 +142,7 @@ async def test_a_snapshot_says_what_a_replay_says(folder: Path) -> None:
 async def test_only_what_comes_after_is_replayed(folder: Path) -> None:
     """A process that was killed later: its lines are read, those behind the snapshot are not."""
     await a_process(folder, LINES)
-    await a_process(folder, [OPENED, row(ROWS), sent(ROWS)])
+    await a_process(folder, [OPENED, row(ROWS), sent(ROWS)], killed=True)
     spoil(folder, 1)
     journal, _, closing = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
     assert [line.request for line in closing] == [request_id(ROWS)]
@@ -157,27 +172,48 @@ async def test_a_line_behind_a_snapshot_is_checked_when_it_is_read(folder: Path)
 # -- when there is none ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [OPENED, *life(0)],
-        [OPENED, row(0), sent(0), ENDED],
-    ],
-    ids=["killed", "something is open"],
-)
-async def test_without_a_clean_end_there_is_none(folder: Path, lines: list[Line]) -> None:
-    """The process was killed, or an attempt has no outcome."""
-    await a_process(folder, lines)
+async def test_a_killed_process_leaves_none(folder: Path) -> None:
+    """Unless one was taken before."""
+    await a_process(folder, [OPENED, *life(0)], killed=True)
     assert names_in(folder) == ["000001.jsonl"]
 
 
-async def test_a_line_that_is_on_disk_and_not_taken_into_account_forbids_it(folder: Path) -> None:
-    """A task was cancelled between the two: only a replay knows what the attempt reserved."""
-    await a_process(folder, [OPENED, ENDED, row(0), sent(0)], forgotten=1)
-    assert names_in(folder) == ["000001.jsonl"]
+async def test_what_is_open_stays_open(folder: Path) -> None:
+    """An attempt without an outcome is in the snapshot, and is closed by the next process."""
+    await a_process(folder, [OPENED, row(0), sent(0), row(1), sent(1), sent(1, 2)])
+    spoil(folder, 1)
     journal, _, closing = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
-    assert len(closing) == 1
+    assert [(line.request, line.attempt) for line in closing] == [(request_id(0), 1), (request_id(1), 2)]
+    assert (journal.totals.uncertain, journal.totals.reserved) == (WORST, 2 * WORST)
     journal.close()
+
+
+async def test_a_line_that_is_on_disk_and_not_taken_into_account_is_replayed(folder: Path) -> None:
+    """A task was cancelled between the two, with others after it: the next opening takes it from the journal."""
+    lines: list[Line] = [OPENED, row(0), sent(0), row(1), sent(1), completed(1), ENDED]
+    for segment_bytes_max in (1 << 30, 400):
+        await a_process(folder, lines, forgotten=4, segment_bytes_max=segment_bytes_max)
+        journal, _, closing = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
+        assert [line.request for line in closing] == [request_id(0)]
+        known = everything(journal)
+        journal.close()
+        snapshots.remove(folder)
+        journal = open_for_reading(folder)
+        assert everything(journal) == known
+        journal.close()
+        shutil.rmtree(folder)
+
+
+async def test_a_line_that_was_not_taken_into_account_and_is_damaged_is_named(folder: Path) -> None:
+    """It is not behind the snapshot, whatever comes after it."""
+    await a_process(folder, [OPENED, row(0), sent(0), ENDED], forgotten=2, segment_bytes_max=1 << 30)
+    path = segment_path(folder, 1)
+    status = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"reserved", b"Reserved"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(RunFolderError, match="checksum") as caught:
+        open_for_reading(folder)
+    assert caught.value.line == 3
 
 
 async def test_where_it_cannot_be_written_there_is_none(folder: Path) -> None:
@@ -238,9 +274,9 @@ DOUBTS: dict[str, Callable[[Path], None]] = {
     "a byte of the facts": _flip(snapshots.FACTS, 100),
     "a byte of the digest": _flip(snapshots.FACTS, 3),
     "empty facts": _cut(snapshots.FACTS, 0),
-    "a byte of the image": _flip(snapshots.IMAGE, 5000),
-    "a short image": _cut(snapshots.IMAGE, 4096),
-    "no image": _remove(snapshots.IMAGE),
+    "a byte of the image": _flip(snapshots.IMAGES[0], 5000),
+    "a short image": _cut(snapshots.IMAGES[0], 4096),
+    "no image": _remove(snapshots.IMAGES[0]),
     "another version": _of_another_version,
 }
 
@@ -280,7 +316,7 @@ async def test_readers_leave_it_as_it_is(folder: Path) -> None:
     before = {name: (folder / name).read_bytes() for name in names_in(folder)}
     open_for_reading(folder).close()
     journal, _, _ = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
-    journal.index.put_rows([(3, row_id(99), journal.end)])
+    journal.index.put_row(3, row_id(99), journal.end)
     assert journal.index.slots_in(RequestState.COMPLETED) == ROWS - 2
     journal.close()
     assert {name: (folder / name).read_bytes() for name in names_in(folder)} == before
@@ -289,9 +325,9 @@ async def test_readers_leave_it_as_it_is(folder: Path) -> None:
 async def test_an_index_that_did_not_change_is_not_written_again(folder: Path) -> None:
     """A finished run that is started again only says so in its journal."""
     await a_process(folder, LINES)
-    inode = (folder / snapshots.IMAGE).stat().st_ino
+    inode = image_of(folder).stat().st_ino
     await a_process(folder, [OPENED, ENDED])
-    assert (folder / snapshots.IMAGE).stat().st_ino == inode
+    assert image_of(folder).stat().st_ino == inode
     assert not is_replayed(folder)
 
 
@@ -302,6 +338,6 @@ async def test_slots_have_the_same_keys_in_every_process(folder: Path) -> None:
     assert journal.index.slot(row_id(3), "plot", 0) == (key_of(request_id(3)), "")
     assert journal.index.slot(row_id(3), "plot", 1) is None
     journal.close()
-    from tunemill.journal.index import _slot_key
+    from tunemill.journal.known import slot_key
 
-    assert _slot_key("0123456789abcdef" * 2, "plot", 7) == -8323511736057575077
+    assert slot_key("0123456789abcdef" * 2, "plot", 7) == -8323511736057575077

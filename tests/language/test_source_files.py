@@ -135,3 +135,10 @@ def test_a_sample_keeps_the_order_and_reads_only_what_it_drew(folder: Path) -> N
         (folder / path).write_bytes(b"\xff")
     assert paths_of(files(folder, "stories/*.txt", sample=5, seed=1)) == drawn
     assert len(list(source.some(3, seed=9))) == 3
+
+
+def test_files_that_are_done_with_are_not_read(folder: Path) -> None:
+    """Only the unsettled ones and what was not walked."""
+    source = files(folder, "stories/*.txt")
+    every = [row.id for row in source.rows()]
+    assert [row.id for row in source.rows_but(2, [1])] == [every[1], *every[2:]]

@@ -65,3 +65,14 @@ def test_an_id_is_the_same_in_every_process() -> None:
 def test_one_and_one_point_zero_and_true_and_text_are_different_values() -> None:
     """Rows are told apart by what is written."""
     assert len({row.id for row in grid({"a": [1, 1.0, True, "1"]}).rows()}) == 4
+
+
+@given(st.integers(0, 12), st.sets(st.integers(0, 11)), st.none() | st.integers(1, 12))
+def test_rows_that_are_done_with_are_passed_over(walked: int, unsettled: set[int], sample: int | None) -> None:
+    """What is left are the unsettled ones, and all that was not walked, in order."""
+    source = grid({"a": [1, 2, 3], "b": ["w", "x", "y", "z"]}, sample, 3)
+    every = [row.id for row in source.rows()]
+    walked = min(walked, len(every))
+    again = sorted(number for number in unsettled if number < walked)
+    left = [row.id for row in source.rows_but(walked, again)]
+    assert left == [every[number] for number in again] + every[walked:]

@@ -206,3 +206,14 @@ def test_reordering_or_extending_a_table_keeps_the_ids_of_its_rows(tmp_path: Pat
     before = {row.id for row in table(tmp_path, "t.csv", "a,b\n1,2\n3,4\n").rows()}
     after = {row.id for row in table(tmp_path, "t.csv", "b,a\n6,5\n4,3\n2,1\n").rows()}
     assert before < after
+
+
+@pytest.mark.parametrize("sample", [None, 5])
+def test_records_that_are_done_with_are_passed_over(tmp_path: Path, sample: int | None) -> None:
+    """What is left are the unsettled ones, and all that was not walked, in order."""
+    text = "a\n" + "".join(f"{number}\n" for number in range(9))
+    source = table(tmp_path, "t.csv", text, sample)
+    every = [row.id for row in source.rows()]
+    assert [row.id for row in source.rows_but(3, [0, 2])] == [every[0], every[2], *every[3:]]
+    assert [row.id for row in source.rows_but(0, [])] == every
+    assert list(source.rows_but(len(every), [])) == []

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from tunemill.app.settled import answers_since, settled_before, settled_whole
 from tunemill.clock import Clock
 from tunemill.engine import Budget, Counts, Dispatcher, Step
 from tunemill.journal import Journal, RequestState, Totals
@@ -134,10 +135,18 @@ class LiveFigures:
         return left * elapsed / done
 
 
-def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...]) -> Counts:
-    """What the journal says of the places of the rows that are in the source, before anything is walked again."""
-    completed = min(planned, journal.index.slots_in(RequestState.COMPLETED))
-    failed = min(planned - completed, journal.index.slots_in(RequestState.FAILED))
+def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...], inputs: str | None = None) -> Counts:
+    """What the journal says of the places of the rows that are in the source, before anything is walked again.
+
+    Where a process with these `inputs` left how far it had come, with what was answered since; else all are counted.
+    """
+    settled = settled_whole(journal) if inputs is None else settled_before(journal, inputs)
+    if settled is None or journal.mark is None:
+        completed = min(planned, journal.index.slots_in(RequestState.COMPLETED))
+        failed = min(planned - completed, journal.index.slots_in(RequestState.FAILED))
+    else:
+        failed = min(planned, settled.failed)
+        completed = min(planned - failed, settled.completed + answers_since(journal.mark, journal.totals.answers))
     by_step = {step.name: journal.totals.completed_of(step.name) for step in steps}
     return Counts(planned=planned, completed=completed, failed=failed, completed_by_step=by_step)
 

@@ -4,11 +4,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
 
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.recorder import JournalRecorder
+from tunemill.app.settled import mark_of, settled_before
 from tunemill.client.reach import Reach
 from tunemill.clock import Clock
 from tunemill.engine import (
@@ -20,12 +22,14 @@ from tunemill.engine import (
     Place,
     RequestThrottle,
     RetryLimits,
+    Settled,
     Tools,
     Unrenderable,
     in_flight_most,
 )
 from tunemill.events import Event
 from tunemill.files import raise_open_files_limit
+from tunemill.journal import Mark, Totals
 from tunemill.model import Lane, Request, Row
 from tunemill.plan import Unsendable
 from tunemill.recipe import Recipe
@@ -46,6 +50,11 @@ class GenerateOptions:
     keep_existing: bool
     retry_failed: bool
     processes: int = 1  # that send; one is this process itself
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the recipe alone that decides what is sent."""
+        return not self.keep_existing and not self.retry_failed
 
 
 @asynccontextmanager
@@ -134,7 +143,10 @@ class Generation:
         budget: Budget,
         clock: Clock,
         emit: Callable[[Event], None],
+        inputs: str,
     ) -> None:
+        """`inputs` is a fingerprint of all that decides the requests; "" where the options have a say in it, too."""
+        settled = settled_before(run.journal, inputs)
         recorder = JournalRecorder(
             run.journal,
             run.writer,
@@ -156,7 +168,7 @@ class Generation:
         self._figures = figures
         self._local = local
         self.dispatcher = Dispatcher(
-            rows=_rows(opened, options.limit),
+            rows=_rows(opened, options.limit, settled),
             rows_planned=rows_planned,
             steps=opened.steps,
             render=_renderer(opened),
@@ -165,7 +177,12 @@ class Generation:
             throttle=RequestThrottle,
             tools=tools,
             grace_s=options.grace_s,
+            settled=settled,
         )
+        if inputs:
+            run.journal.mark_now = partial(_mark_now, self.dispatcher, run.journal.totals, inputs, rows_planned)
+        else:
+            run.journal.mark_now = _no_mark
 
     @property
     def is_sending(self) -> bool:
@@ -201,9 +218,21 @@ def _changed(in_force: LaneLimits, old: LaneLimits, new: LaneLimits) -> LaneLimi
     return replace(in_force, **{name: getattr(new, name) for name in names if getattr(new, name) != getattr(old, name)})
 
 
-def _rows(opened: OpenRecipe, limit: int | None) -> Iterator[Row]:
-    rows = opened.source.rows()
-    return rows if limit is None else islice(rows, limit)
+def _rows(opened: OpenRecipe, limit: int | None, settled: Settled | None) -> Iterator[Row]:
+    if settled is None:
+        return islice(opened.source.rows(), limit)
+    unsettled = [number for number, _ in settled.unsettled]
+    most = None if limit is None else len(unsettled) + max(0, limit - settled.walked)
+    return islice(opened.source.rows_but(settled.walked, unsettled), most)
+
+
+def _mark_now(dispatcher: Dispatcher, totals: Totals, inputs: str, rows: int) -> Mark | None:
+    settled = dispatcher.settled()
+    return None if settled is None else mark_of(settled, inputs=inputs, rows=rows, answers=totals.answers)
+
+
+def _no_mark() -> None:
+    """What is walked by other rules than the recipe's says nothing to whoever comes next."""
 
 
 def _renderer(opened: OpenRecipe) -> Callable[[Place], Request | Unrenderable]:
@@ -224,6 +253,7 @@ def live_figures(
     budget: Budget,
     simulated: bool,
     clock: Clock,
+    inputs: str,
 ) -> LiveFigures:
     """The figures of a run that is about to start, with what its journal already has."""
     planned = rows * opened.planner.chain.requests_per_row
@@ -233,6 +263,6 @@ def live_figures(
         budget=budget,
         clock=clock,
         steps=opened.steps,
-        baseline=counts_on_record(run.journal, planned, opened.steps),
+        baseline=counts_on_record(run.journal, planned, opened.steps, inputs),
         simulated=simulated,
     )

@@ -28,13 +28,14 @@ from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_f
 from tunemill.app.pilot import pilot_printer, show_pilot
 from tunemill.app.providers import reachable
 from tunemill.app.run_stages import RunContext, RunStages, Until
+from tunemill.app.settled import rows_of
 from tunemill.app.shown import Events, ShowOptions, answering, showing
 from tunemill.app.steering import Steering
 from tunemill.app.tuning import training_committed
 from tunemill.app.unchanged import SEEN_THROUGH, inputs_of, is_seen_through, seen_through
 from tunemill.clock import Clock, SystemClock
 from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError, UserError
-from tunemill.journal import Ended
+from tunemill.journal import Ended, SnapshotKeeper, last_mark
 from tunemill.model import RunState
 from tunemill.recipe import Recipe
 from tunemill.statistics import RunStatistics
@@ -84,7 +85,8 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
     folder = run_folder_for(opened.recipe, options.run_dir, simulated=simulated)
     inputs = inputs_of(opened, options.generate.limit)
     seen = seen_through(folder, inputs, options.generate)
-    rows = _count(opened, options.generate.limit) if seen is None else seen.rows
+    rows = _rows(opened, options.generate.limit, folder, inputs) if seen is None else seen.rows
+    plain = inputs if options.generate.is_plain else ""
     training_committed(  # where the cost of an earlier job cannot be told, that is said before anything is touched
         folder,
         opened.recipe.name,
@@ -96,11 +98,14 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
     async with reachable(opened.recipe, providers, environment, local=options.local) as access:
         folder.make()
         events = Events()
-        with writing_to(folder, opened, rows=rows, simulated=simulated, clock=clock, emit=events.emit) as run:
+        with writing_to(
+            folder, opened, rows=rows, simulated=simulated, clock=clock, emit=events.emit, inputs=plain
+        ) as run:
             context = RunContext(
                 opened=opened,
                 run=run,
                 rows=rows,
+                inputs=plain,
                 seen=seen if is_seen_through(seen, run, opened) else None,
                 until=until,
                 options=options.generate,
@@ -139,8 +144,11 @@ def _providers_needed(recipe: Recipe, until: Until) -> set[str]:
     return names | ({recipe.fine_tune.provider} if recipe.fine_tune and until >= Until.SUBMIT else set())
 
 
-def _count(opened: OpenRecipe, limit: int | None) -> int:
-    """How many rows there are to work on, after every one of them was read once."""
+def _rows(opened: OpenRecipe, limit: int | None, folder: RunFolder, inputs: str) -> int:
+    """How many rows there are to work on, after every one of them was read once: now, or by an earlier process."""
+    counted = rows_of(last_mark(folder.journal), inputs)
+    if counted is not None:
+        return counted
     opened.source.check()
     rows = opened.source.count()
     return rows if limit is None else min(rows, limit)
@@ -281,13 +289,16 @@ class _MainJob:
 
 @asynccontextmanager
 async def _writing(run: OpenRun) -> AsyncIterator[None]:
-    """The journal's writer, from the first line to the last."""
-    task = asyncio.create_task(run.writer.run())
+    """The journal's writer, and whoever takes snapshots of it, from the first line to the last."""
+    keeper = SnapshotKeeper(run.journal, run.writer)
+    writing, keeping = asyncio.create_task(run.writer.run()), asyncio.create_task(keeper.run())
     try:
         yield
     finally:
+        keeper.close()
+        await keeping
         run.writer.close()
-        await task
+        await writing
 
 
 async def _unwrapped(work: Awaitable[T]) -> T:

@@ -104,7 +104,14 @@ class OpenRun:
 
 @contextlib.contextmanager
 def writing_to(
-    folder: RunFolder, opened: OpenRecipe, *, rows: int, simulated: bool, clock: Clock, emit: Callable[[Event], None]
+    folder: RunFolder,
+    opened: OpenRecipe,
+    *,
+    rows: int,
+    simulated: bool,
+    clock: Clock,
+    emit: Callable[[Event], None],
+    inputs: str = "",
 ) -> Iterator[OpenRun]:
     """Lock the folder, replay its journal, and note that this process begins.
 
@@ -125,6 +132,7 @@ def writing_to(
                 rows=rows,
                 places=opened.planner.chain.requests_per_row,
                 simulated=simulated,
+                inputs=inputs,
             )
             journal.add(began, writer.append(began))
             yield OpenRun(folder=folder, journal=journal, writer=writer, before=before)

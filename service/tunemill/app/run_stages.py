@@ -39,12 +39,14 @@ class Until(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """All that a run's stages work on. `rows` is how many rows there are, `seen` how the run ended if it saw through
-    just these inputs before, `local` the embedded server's backend or None, `expected` what answers will cost."""
+    """All that a run's stages work on. `rows` is how many rows there are, `inputs` a fingerprint of all that decides
+    the requests ("" where the options have a say in it), `seen` how the run ended if it saw through just these inputs
+    before, `local` the embedded server's backend or None, `expected` what answers will cost."""
 
     opened: OpenRecipe
     run: OpenRun
     rows: int
+    inputs: str
     seen: Ended | None
     until: Until
     options: GenerateOptions
@@ -83,6 +85,7 @@ class RunStages:
             budget=self.budget,
             simulated=context.local is not None,
             clock=context.clock,
+            inputs=context.inputs,
         )
         self.figures.dataset = dataset_on_record(context.run.folder)
 
@@ -166,6 +169,7 @@ class RunStages:
                 budget=self.budget,
                 clock=context.clock,
                 emit=self._events.emit,
+                inputs=context.inputs,
             )
             if self.is_paused:
                 self.generation.dispatcher.pause()

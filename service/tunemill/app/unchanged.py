@@ -12,6 +12,7 @@ import tunemill
 from tunemill.app.folder import RunFolder
 from tunemill.app.generate import GenerateOptions
 from tunemill.app.open_run import OpenRecipe, OpenRun
+from tunemill.app.settled import settled_whole
 from tunemill.journal import Ended, RequestState, ended_with
 from tunemill.model import RunState
 from tunemill.plan import RENDERING
@@ -41,5 +42,8 @@ def is_seen_through(seen: Ended | None, run: OpenRun, opened: OpenRecipe) -> boo
     if seen is None or seen != run.before:
         return False
     places = run.journal.totals.walked * opened.planner.chain.requests_per_row
+    settled = settled_whole(run.journal)
+    if settled is not None:
+        return settled.completed + settled.failed == places > 0
     index = run.journal.index
     return places > 0 and index.slots_in(RequestState.COMPLETED) + index.slots_in(RequestState.FAILED) == places

@@ -6,6 +6,7 @@ from tunemill.engine.flight import in_flight_most
 from tunemill.engine.lane import Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
+from tunemill.engine.settled import Settled
 from tunemill.engine.throttle import RequestThrottle
 from tunemill.engine.work import (
     Counts,
@@ -33,6 +34,7 @@ __all__ = [
     "Renderer",
     "RequestThrottle",
     "RetryLimits",
+    "Settled",
     "Standing",
     "Step",
     "Tools",

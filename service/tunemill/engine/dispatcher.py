@@ -17,12 +17,14 @@ templates for everything that has not left.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count
 
 from tunemill.clock import wait_for
 from tunemill.engine import telling
 from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
+from tunemill.engine.settled import Settled, SettledRows
 from tunemill.engine.work import (
     Counts,
     Ending,
@@ -68,9 +70,20 @@ class Dispatcher:
         throttle: Callable[[float | None], Throttle],
         tools: Tools,
         grace_s: float,
+        settled: Settled | None = None,
     ) -> None:
+        """`rows` are all rows of the source; with `settled`, those that it says are unsettled, and what comes after."""
         self._chain = Chain.of(steps)
-        self.counts = Counts(planned=rows_planned * self._chain.requests_per_row)
+        self._before = settled or Settled()
+        self._settled = SettledRows(self._chain.requests_per_row, self._before)
+        self._is_rendered_alike = True
+        self.counts = Counts(
+            planned=(rows_planned - self._before.duplicates) * self._chain.requests_per_row,
+            completed=self._before.completed,
+            failed=self._before.failed,
+            duplicate_rows=self._before.duplicates,
+            completed_by_step=dict(self._before.completed_by_step),
+        )
         self._rows = rows
         self._steps = steps
         self._render = render
@@ -208,6 +221,7 @@ class Dispatcher:
         not sent again.
         """
         self._render = render
+        self._is_rendered_alike = False
         changed = [job for lane in self._lanes.values() for job in lane.take_back(self._comes_out_otherwise)]
         for job in changed:
             self._forget(job)
@@ -225,12 +239,16 @@ class Dispatcher:
     # -- rows and chains -----------------------------------------------------------------------------------------
 
     async def _walk(self) -> None:
-        position = 0
-        for walked, row in enumerate(self._rows, 1):
-            if self._tools.recorder.row(position, row):
-                position += 1
+        again, position = dict(self._before.unsettled), self._before.positions
+        numbers = chain(again, count(self._before.walked))
+        for walked, (number, row) in enumerate(zip(numbers, self._rows, strict=False), 1):
+            here = again.get(number, position)
+            if self._tools.recorder.row(here, row):
+                position = max(position, here + 1)
+                self._settled.began(row.id, number, here)
                 await self._start_row(row)
             else:
+                self._settled.was_copy(number)
                 self.counts.planned -= self._chain.requests_per_row
                 self.counts.duplicate_rows += 1
             if walked % ROWS_A_BREATH == 0:
@@ -296,6 +314,7 @@ class Dispatcher:
         step = self._steps[place.step]
         self.counts.completed += 1
         self.counts.completed_by_step[step.name] = self.counts.completed_by_step.get(step.name, 0) + 1
+        self._settled.completed(place.row.id, step.name)
         if place.step + 1 == len(self._steps):
             return
         completion = read()
@@ -308,6 +327,7 @@ class Dispatcher:
 
     def _failed(self, place: Place, message: str) -> None:
         self.counts.failed += 1
+        self._settled.failed(place.row.id)
         self._set_aside_children(place, message)
 
     def _set_aside(self, place: Place, kind: FailureKind, message: str) -> None:
@@ -415,6 +435,10 @@ class Dispatcher:
         if self._cut_at is None or not self._sending:
             return None
         return max(0.0, self._cut_at - self._tools.clock.monotonic())
+
+    def settled(self) -> Settled | None:
+        """How far the walk has come; None where not all of it was rendered by the renderer that it began with."""
+        return self._settled.now(is_whole=self.is_walked) if self._is_rendered_alike else None
 
     def levels(self) -> tuple[LimitLevel, ...]:
         """Every limit of every lane."""

@@ -1,7 +1,9 @@
 """The journal: the append-only log that is the only truth about what was sent, paid for and received."""
 
-from tunemill.journal.index import KEY_DIGITS, NOWHERE, Index, KnownRequest, RequestState, digits_of, key_of
+from tunemill.journal.index import Index
 from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
+from tunemill.journal.keeper import SnapshotKeeper
+from tunemill.journal.known import KEY_DIGITS, NOWHERE, KnownRequest, RequestState, digits_of, key_of
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -15,6 +17,7 @@ from tunemill.journal.lines import (
     SourceEnded,
 )
 from tunemill.journal.segments import Location
+from tunemill.journal.snapshot import Mark, last_mark
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 
@@ -31,16 +34,19 @@ __all__ = [
     "KnownRequest",
     "Line",
     "Location",
+    "Mark",
     "Opened",
     "RequestState",
     "Reused",
     "RowSeen",
     "Sent",
+    "SnapshotKeeper",
     "SourceEnded",
     "Totals",
     "digits_of",
     "ended_with",
     "key_of",
+    "last_mark",
     "open_for_reading",
     "open_for_writing",
 ]

@@ -1,27 +1,39 @@
 """Where things stand in the journal, by id: derived from the journal, bounded in memory, thrown away.
 
 SQLite keeps it in a nameless file beside the journal with a fixed cache, so that a million requests cost disk and not
-memory. Ids are kept as their first 64 bits; two ids of one run that share them are less likely than a broken disk.
+memory.
 """
 
-import contextlib
+import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from tunemill.errors import RunFolderUnwritable
+from tunemill.journal.known import (
+    KnownRequest,
+    KnownRow,
+    RequestState,
+    digits_of,
+    key_of,
+    known_request,
+    place_key,
+    slot_key,
+    unpacked,
+)
+from tunemill.journal.pending import Pending, RequestTuple, RowTuple, SlotTuple, merged_request, merged_row
 from tunemill.journal.segments import Location
 
 CACHE_KIB = 8 * 1024
-FORMAT = 2  # to be raised whenever a table, or what stands in it, comes to mean something else
-KEY_DIGITS = 16
-_OFFSET_BITS = 40
-NOWHERE = Location(0, 0, 0)
+FORMAT = 3  # to be raised whenever a table, or what stands in it, comes to mean something else
+
+PENDING_MAX = 1024
+PENDING_MAX_WHILE_COPIED = 64 * 1024
+_PIECE_BYTES = 1024 * 1024
+_DIGEST_BYTES = 16
 
 _SCHEMA = """
 CREATE TABLE request (
@@ -29,48 +41,7 @@ CREATE TABLE request (
 CREATE TABLE row (id INTEGER PRIMARY KEY, place INT, length INT, position INT);
 CREATE TABLE position (k INTEGER PRIMARY KEY, row INT);
 CREATE TABLE slot (id INTEGER PRIMARY KEY, request INT, row INT, parent INT);
-CREATE TABLE counted (state INTEGER PRIMARY KEY, slots INT);
 """
-
-
-class RequestState(IntEnum):
-    """What the journal last said of a request."""
-
-    SENT = 0
-    COMPLETED = 1
-    FAILED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRequest:
-    """A request that the journal has. `attempts` counts all sendings.
-
-    `outcome` is where its completed or failed line is, `sent` where its first sent line (the one with the body) is; a
-    length of 0 says that there is none.
-    """
-
-    state: RequestState
-    attempts: int
-    outcome: Location
-    sent: Location
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRow:
-    """Where the line with a row's fields is, and the position at which the row was last seen."""
-
-    location: Location
-    position: int
-
-
-def key_of(hex_id: str) -> int:
-    """A 32-digit id as the signed 64-bit number that SQLite likes."""
-    return int(hex_id[:KEY_DIGITS], 16) - (1 << 63)
-
-
-def digits_of(key: int) -> str:
-    """The 16 digits that `key_of` makes this key of."""
-    return f"{key + (1 << 63):016x}"
 
 
 class Index:
@@ -79,10 +50,15 @@ class Index:
     def __init__(self, path: Path | None, *, is_image: bool = False) -> None:
         """`path` is created, opened and unlinked at once; None keeps the index in SQLite's own temporary place.
 
-        With `is_image`, `path` is a file that `save` wrote, and its content is where this index begins.
+        With `is_image`, `path` is a file that `copy_to` wrote, and its content is where this index begins.
         """
         self._path = path
-        self.is_changed = not is_image  # since the image
+        self._is_written = not is_image  # since the image
+        self._pending = Pending()
+        self._puts = 0  # what is pending, at most
+        self._is_still = threading.Event()  # the tables are not being copied
+        self._is_still.set()
+        self._descriptor = -1
         if path is not None and not is_image:
             path.unlink(missing_ok=True)  # a process that was killed between creating and unlinking left it
         try:
@@ -91,49 +67,89 @@ class Index:
                 f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"
                 f"PRAGMA cache_size=-{CACHE_KIB}; BEGIN; {'' if is_image else _SCHEMA}"
             )
+            if path is not None:
+                self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except sqlite3.Error as error:
             raise _unwritable(path, error) from error
         finally:
             if path is not None:
                 path.unlink(missing_ok=True)
         self._slots: Mapping[RequestState, int] | None = None  # counted, and nothing was written since
-        if is_image:
-            self._slots = {RequestState(state): slots for state, slots in self._all("SELECT * FROM counted")}
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything, after a copy that is being made."""
+        self._is_still.wait()
         self._db.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    def save(self, path: Path) -> None:
-        """Copy it to a file. Raises sqlite3.Error, and is of no use afterwards."""
-        self._db.execute("DELETE FROM counted")
-        self._db.executemany("INSERT INTO counted VALUES (?,?)", self._counted().items())
-        self._db.execute("COMMIT")
-        with contextlib.closing(sqlite3.connect(path)) as copy:
-            copy.execute("PRAGMA synchronous=OFF")  # whoever names the file sees to it that it is on disk
-            self._db.backup(copy)
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything was put since the image that it began with, or that was copied last."""
+        return self._is_written or self._puts > 0
+
+    # -- a copy of all of it -------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Leave the tables as they are now, until `copy_to` is done. What is put meanwhile waits in memory.
+
+        Raises RunFolderUnwritable.
+        """
+        self._flush()
+        try:
+            self._db.execute("COMMIT")  # now all of it is in the file
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
+        self._is_written = False
+        self._is_still.clear()
+
+    def copy_to(self, path: Path) -> str:
+        """Copy what was frozen to a file; its digest. May be called in any thread. Raises OSError."""
+        digest = blake2b(digest_size=_DIGEST_BYTES)
+        try:
+            with path.open("wb") as copy:
+                at = 0
+                while piece := os.pread(self._descriptor, _PIECE_BYTES, at):
+                    digest.update(piece)
+                    copy.write(piece)
+                    at += len(piece)
+                copy.flush()
+                os.fsync(copy.fileno())
+        finally:
+            self.thaw()
+        return digest.hexdigest()
+
+    def thaw(self) -> None:
+        """No copy is to be made (any more)."""
+        self._is_still.set()
+
+    def spoiled(self) -> None:
+        """The copy came to nothing: what it would have held has to be copied the next time."""
+        self._is_written = True
+
+    # -- requests ------------------------------------------------------------------------------------------------
 
     def request(self, request_id: str) -> KnownRequest | None:
         """What is known of a request."""
-        return _known(self._one(_REQUEST_BY_ID, (key_of(request_id),)))
+        return known_request(self._request(key_of(request_id)))
 
-    def put_sent(self, sent: Iterable[tuple[str, int, Location]]) -> None:
-        """Record sendings (request, attempt, location): the first location stays, attempts never shrink."""
-        self._write(
-            "INSERT INTO request VALUES (?,0,?,0,0,?,?) ON CONFLICT(id) DO UPDATE SET "
-            "state=0, attempts=max(attempts, excluded.attempts), "
-            "sent_place=iif(sent_length, sent_place, excluded.sent_place), "
-            "sent_length=iif(sent_length, sent_length, excluded.sent_length)",
-            ((key_of(request), attempt, _pack(at), at.length) for request, attempt, at in sent),
-        )
+    def put_sent(self, request_id: str, attempt: int, at: Location) -> None:
+        """Record a sending: the first location stays, attempts never shrink."""
+        self._pending.put_sent(key_of(request_id), attempt, place_key(at), at.length, state=RequestState.SENT.value)
+        self._put()
 
-    def put_outcomes(self, outcomes: Iterable[tuple[str, RequestState, Location]]) -> None:
-        """Record outcomes (request, state, location): the last one wins."""
-        self._write(
-            "INSERT INTO request VALUES (?,?,0,?,?,0,0) ON CONFLICT(id) DO UPDATE SET "
-            "state=excluded.state, place=excluded.place, length=excluded.length",
-            ((key_of(request), int(state), _pack(at), at.length) for request, state, at in outcomes),
-        )
+    def put_outcome(self, request_id: str, state: RequestState, at: Location) -> None:
+        """Record an outcome: the last one wins."""
+        self._pending.put_outcome(key_of(request_id), state.value, place_key(at), at.length)
+        self._put()
+
+    def _request(self, key: int) -> RequestTuple | None:
+        new = self._pending.requests.get(key)
+        old: RequestTuple | None = self._one(_REQUEST_BY_ID, (key,))
+        return old if new is None else merged_request(old, new)
+
+    # -- rows ----------------------------------------------------------------------------------------------------
 
     def row(self, row_id: str) -> KnownRow | None:
         """What is known of a row."""
@@ -141,68 +157,109 @@ class Index:
 
     def is_at(self, position: int, row_id: str) -> bool:
         """Whether this row is the one at this position."""
-        found = self._one("SELECT 1 FROM position WHERE k=? AND row=?", (position, key_of(row_id)))
-        return found is not None
+        return self._row_key_at(position) == key_of(row_id)
 
     def row_at(self, position: int) -> tuple[int, KnownRow] | None:
         """The key of the row at a position of the source, and what is known of it."""
-        found = self._one("SELECT row FROM position WHERE k=?", (position,))
-        known = None if found is None else self._row(found[0])
-        return None if known is None else (found[0], known)
+        key = self._row_key_at(position)
+        known = None if key is None else self._row(key)
+        return None if known is None or key is None else (key, known)
 
-    def put_rows(self, rows: Iterable[tuple[int, str, Location]]) -> None:
-        """Record rows (position, row, location of the line). A line of length 0 only moves the row."""
-        listed = [(position, key_of(row), at) for position, row, at in rows]
-        self._write(
-            "INSERT INTO row VALUES (?,?,?,?) ON CONFLICT(id) DO UPDATE SET position=excluded.position,"
-            "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)",
-            ((row, _pack(at), at.length, position) for position, row, at in listed),
-        )
-        self._write("INSERT OR REPLACE INTO position VALUES (?,?)", ((k, row) for k, row, _ in listed))
+    def put_row(self, position: int, row_id: str, at: Location) -> None:
+        """Record a row, with the location of its line. A line of length 0 only moves the row."""
+        self._pending.put_row(key_of(row_id), place_key(at), at.length, position)
+        self._put()
 
     def end_positions(self, count: int) -> None:
         """The source has only so many rows now."""
-        self._write("DELETE FROM position WHERE k>=?", [(count,)])
+        if self.positions() > count:
+            self._flush()
+            self._write("DELETE FROM position WHERE k>=?", [(count,)])
 
     def positions(self) -> int:
         """One more than the last known position."""
-        found = self._one("SELECT max(k) FROM position")
-        return 0 if found[0] is None else int(found[0]) + 1
+        found = self._one("SELECT max(k) FROM position")[0]
+        return max(-1 if found is None else int(found), max(self._pending.positions, default=-1)) + 1
+
+    def _row_key_at(self, position: int) -> int | None:
+        key = self._pending.positions.get(position)
+        if key is not None:
+            return key
+        found = self._one("SELECT row FROM position WHERE k=?", (position,))
+        return None if found is None else int(found[0])
+
+    def _row(self, key: int) -> KnownRow | None:
+        new = self._pending.rows.get(key)
+        old: RowTuple | None = None
+        if new is None or not new[1]:
+            old = self._one("SELECT place, length, position FROM row WHERE id=?", (key,))
+        found = old if new is None else merged_row(old, new)
+        return None if found is None else KnownRow(unpacked(found[0], found[1]), found[2])
+
+    # -- slots ---------------------------------------------------------------------------------------------------
 
     def slot(self, row_id: str, step: str, sample: int) -> tuple[int, str] | None:
         """The key of the request that serves a slot (compare with `key_of`), and its parent as the journal has it."""
-        found = self._one("SELECT request, parent FROM slot WHERE id=?", (_slot_key(row_id, step, sample),))
-        return None if found is None else (int(found[0]), "" if found[1] is None else digits_of(found[1]))
+        found = self._slot(slot_key(row_id, step, sample))
+        return None if found is None else (found[0], "" if found[2] is None else digits_of(found[2]))
 
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
-        return _known(self._one(_REQUEST_BY_SLOT, (_slot_key(row_id, step, sample),)))
+        found = self._slot(slot_key(row_id, step, sample))
+        return None if found is None else known_request(self._request(found[0]))
 
-    def put_slots(self, slots: Iterable[tuple[str, str, int, str, str]]) -> None:
-        """Record (row, step, sample, request, parent); the last one wins."""
-        self._write(
-            "INSERT OR REPLACE INTO slot VALUES (?,?,?,?)",
-            (
-                (_slot_key(row, step, sample), key_of(request), key_of(row), key_of(parent) if parent else None)
-                for row, step, sample, request, parent in slots
-            ),
-        )
+    def put_slot(self, row_id: str, step: str, sample: int, request_id: str, parent: str) -> None:
+        """Record which request serves a slot; the last one wins."""
+        above = key_of(parent) if parent else None
+        self._pending.slots[slot_key(row_id, step, sample)] = (key_of(request_id), key_of(row_id), above)
+        self._put()
+
+    def _slot(self, key: int) -> SlotTuple | None:
+        new = self._pending.slots.get(key)
+        if new is not None:
+            return new
+        old: SlotTuple | None = self._one("SELECT request, row, parent FROM slot WHERE id=?", (key,))
+        return old
 
     def slots_in(self, state: RequestState) -> int:
-        """How many slots of rows that are in the source now are served by a request in this state."""
-        return self._counted().get(state, 0)
-
-    def positions_with(self, state: RequestState) -> Iterator[int]:
-        """In order, the positions of rows of which a slot is served by a request in this state."""
-        if self.slots_in(state):
-            found = self._all(f"SELECT DISTINCT p.k {_SLOTS_IN_SOURCE} WHERE r.state=? ORDER BY p.k", (int(state),))
-            yield from (position for (position,) in found)
-
-    def _counted(self) -> Mapping[RequestState, int]:
+        """How many slots of rows that are in the source now are served by a request in this state. Looks at all of
+        them: a few seconds for a million."""
+        self._flush()
         if self._slots is None:
             counted = self._all(f"SELECT r.state, count(*) {_SLOTS_IN_SOURCE} GROUP BY r.state")
             self._slots = {RequestState(state): slots for state, slots in counted}
-        return self._slots
+        return self._slots.get(state, 0)
+
+    def positions_with(self, state: RequestState) -> Iterator[int]:
+        """In order, the positions of rows of which a slot is served by a request in this state. Quick where few are."""
+        self._flush()
+        if self._one("SELECT 1 FROM request WHERE state=? LIMIT 1", (state.value,)) is None:
+            return
+        requests = "WHERE s.request IN (SELECT id FROM request WHERE state=?)"
+        for (position,) in self._all(f"SELECT DISTINCT p.k {_SLOT_ROWS} {requests} ORDER BY p.k", (state.value,)):
+            yield position
+
+    # -- SQLite --------------------------------------------------------------------------------------------------
+
+    def _put(self) -> None:
+        self._puts += 1
+        if self._puts >= PENDING_MAX and (self._is_still.is_set() or self._puts >= PENDING_MAX_WHILE_COPIED):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what waits; where a copy is being made, after it."""
+        self._is_still.wait()
+        pending = self._pending
+        if not self._db.in_transaction:
+            self._one("BEGIN")
+        if not self._puts:
+            return
+        self._write(_PUT_REQUEST, ((key, *pending.requests[key]) for key in sorted(pending.requests)))
+        self._write(_PUT_ROW, ((key, *pending.rows[key]) for key in sorted(pending.rows)))
+        self._write("INSERT OR REPLACE INTO position VALUES (?,?)", pending.positions.items())
+        self._write(_PUT_SLOT, ((key, *pending.slots[key]) for key in sorted(pending.slots)))
+        pending.clear()
+        self._puts = 0
 
     def _one(self, query: str, values: tuple[object, ...] = ()) -> Any:
         try:
@@ -217,55 +274,30 @@ class Index:
             raise _unwritable(self._path, error) from error
 
     def _write(self, statement: str, values: Iterable[tuple[object, ...]]) -> None:
-        self._slots, self.is_changed = None, True
+        self._slots, self._is_written = None, True
         try:
             self._db.executemany(statement, values)
         except sqlite3.OperationalError as error:
             raise _unwritable(self._path, error) from error
 
-    def _row(self, key: int) -> KnownRow | None:
-        found = self._one("SELECT place, length, position FROM row WHERE id=?", (key,))
-        return None if found is None else KnownRow(_unpack(found[0], found[1]), found[2])
-
 
 _REQUEST_BY_ID = "SELECT state, attempts, place, length, sent_place, sent_length FROM request WHERE id=?"
-_REQUEST_BY_SLOT = (
-    "SELECT r.state, r.attempts, r.place, r.length, r.sent_place, r.sent_length "
-    "FROM slot s JOIN request r ON r.id=s.request WHERE s.id=?"
+_PUT_REQUEST = (
+    "INSERT INTO request VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+    "state=excluded.state, attempts=max(attempts, excluded.attempts), "
+    "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length), "
+    "sent_place=iif(sent_length, sent_place, excluded.sent_place), "
+    "sent_length=iif(sent_length, sent_length, excluded.sent_length)"
 )
-
-
-_SLOTS_IN_SOURCE = (
-    "FROM slot s JOIN request r ON r.id=s.request JOIN row w ON w.id=s.row "
-    "JOIN position p ON p.k=w.position AND p.row=w.id"
+_PUT_ROW = (
+    "INSERT INTO row VALUES (?,?,?,?) ON CONFLICT(id) DO UPDATE SET position=excluded.position,"
+    "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)"
 )
+_PUT_SLOT = "INSERT OR REPLACE INTO slot VALUES (?,?,?,?)"
+_SLOT_ROWS = "FROM slot s JOIN row w ON w.id=s.row JOIN position p ON p.k=w.position AND p.row=w.id"
+_SLOTS_IN_SOURCE = f"{_SLOT_ROWS} JOIN request r ON r.id=s.request"
 
 
 def _unwritable(path: Path | None, error: sqlite3.Error) -> RunFolderUnwritable:
     where = "the system's temporary folder" if path is None else str(path.parent)
     return RunFolderUnwritable(f"{where}: the journal's index cannot be written ({error}); make room, then run again")
-
-
-def _known(found: tuple[int, int, int, int, int, int] | None) -> KnownRequest | None:
-    if found is None:
-        return None
-    state, attempts, place, length, sent_place, sent_length = found
-    return KnownRequest(RequestState(state), attempts, _unpack(place, length), _unpack(sent_place, sent_length))
-
-
-def _slot_key(row_id: str, step: str, sample: int) -> int:
-    """The row's key with a number for step and sample mixed in, which is spread as evenly as the row's key itself."""
-    return key_of(row_id) ^ _mask(step, sample)
-
-
-@lru_cache(maxsize=4096)
-def _mask(step: str, sample: int) -> int:
-    return int.from_bytes(blake2b(f"{sample}/{step}".encode(), digest_size=8).digest(), signed=True)
-
-
-def _pack(location: Location) -> int:
-    return location.segment << _OFFSET_BITS | location.offset
-
-
-def _unpack(place: int, length: int) -> Location:
-    return Location(place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1), length)

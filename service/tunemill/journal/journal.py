@@ -5,14 +5,16 @@ outcome are closed with an `attempt_failed` line of kind `interrupted`, at their
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import assert_never
 
 from tunemill.clock import Clock
 from tunemill.errors import RunFolderError
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, translating_write_errors
-from tunemill.journal.index import NOWHERE, Index, RequestState
+from tunemill.journal.index import Index
+from tunemill.journal.known import NOWHERE, RequestState, place_key
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -20,6 +22,7 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Opened,
     Reused,
     RowSeen,
     Sent,
@@ -36,35 +39,49 @@ from tunemill.journal.segments import (
     segment_path,
     segments_of,
 )
-from tunemill.journal.snapshot import load, save
+from tunemill.journal.snapshot import Draft, Image, Mark, load
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 from tunemill.model import FailureKind
 
-_LINES_A_BATCH = 4096
-_BYTES_A_BATCH = 4 * 1024 * 1024
+# A snapshot is due after so many lines, or a part of all that there are, whichever is more: replaying them takes a few
+# seconds, and all snapshots of a run together write about as much as the journal itself.
+LINES_DUE_MIN = 50_000
+LINES_DUE_PART = 16
 
 
 class Journal:
-    """What the journal says: totals, the index, and single lines by location."""
+    """What the journal says: totals, the index, and single lines by location.
+
+    `mark` is how far the processes before this one had come, where that still holds; `mark_now` gives what is to be
+    kept of it in the next snapshot. `on_due` is called whenever one is due. `uncounted` are the places of lines that
+    were given to the writer and are not yet taken into account.
+    """
 
     def __init__(self, folder: Path, *, index_path: Path | None) -> None:
         """Replay what is in `folder` (which may not exist yet). Raises RunFolderError for damage."""
         segments = segments_of(folder)
         self.folder = folder
-        self.lines_added = 0
+        self.uncounted: dict[int, Location] = {}
+        self.on_due: Callable[[], None] = _nothing
         snapshot = load(folder, segments, index_path=index_path)
         self.totals = Totals() if snapshot is None else snapshot.totals
         self.index = Index(index_path) if snapshot is None else snapshot.index
-        self._image = "" if snapshot is None else snapshot.image
+        self.mark = None if snapshot is None else snapshot.mark
+        self.mark_now: Callable[[], Mark | None] = lambda: self.mark
+        self._image = None if snapshot is None else snapshot.image
+        self._lines = 0 if snapshot is None else snapshot.lines
+        self._lines_since = 0
+        self._lines_due = max(LINES_DUE_MIN, self._lines // LINES_DUE_PART)
         self.reader = LineReader(folder)
         # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
         self.end = Location(max(segments, default=1), 0, 0)
         if snapshot is not None and snapshot.end.segment == self.end.segment:
             self.end = snapshot.end
         try:
-            for batch in _batches(scan(folder, segments, after=None if snapshot is None else snapshot.end)):
-                self._take(batch)
+            if snapshot is not None:
+                self._take((at, self.reader.read_text(at)) for at in sorted(snapshot.uncounted, key=_order))
+            self._take(scan(folder, segments, after=None if snapshot is None else snapshot.end))
         except BaseException:
             self.close()
             raise
@@ -75,38 +92,69 @@ class Journal:
         self.index.close()
 
     def close_after(self, writer: JournalWriter) -> None:
-        """Close, after the writer is done; where all is in order, a snapshot is kept for the next opening.
-
-        In order: the last line says that the process ended on purpose, nothing is open, and whatever the writer was
-        given is both on disk and taken into account. A task that was cancelled between the two leaves a difference,
-        which only a replay can make good.
-        """
-        counts = {writer.lines_appended, writer.lines_durable, self.lines_added}
-        if self.totals.ended is not None and not self.totals.unresolved and len(counts) == 1 and writer.last.length:
-            save(self.folder, end=writer.last, totals=self.totals, index=self.index, image=self._image)
+        """Close, after the writer is done; a snapshot is kept for the next opening, unless not all that the writer was
+        given is on disk: what stands there then, only a replay can tell."""
+        if writer.lines_appended == writer.lines_durable and writer.last.length:
+            draft = self.draft(writer)
+            self.keep(draft, draft.write())
         self.close()
 
     def add(self, line: Line, location: Location) -> None:
-        """Take a line into account that is durable now."""
-        self.lines_added += 1
-        self.totals.fold(line)
-        index = self.index
-        match line:
-            case Sent():
-                index.put_sent(((line.request, line.attempt, location),))
-                index.put_slots(((line.row, line.step, line.sample, line.request, line.parent),))
-            case Completed():
-                index.put_outcomes(((line.request, RequestState.COMPLETED, location),))
-            case _:
-                _index(index, [(location, line)])
+        """Take a line into account that is durable now, or will be before the next that somebody waits for."""
+        self.uncounted.pop(place_key(location), None)
+        self._fold(line, location)
+        if self._lines_since >= self._lines_due:
+            self.on_due()
 
-    def _take(self, batch: list[tuple[Location, bytes]]) -> None:
-        decoded = [(location, self._decode(location, text)) for location, text in batch]
-        for _, line in decoded:
-            self.totals.fold(line)
-        _index(self.index, decoded)
-        if batch[-1][0].segment == self.end.segment:
-            self.end = batch[-1][0]
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    def draft(self, writer: JournalWriter) -> Draft:
+        """What is known at this moment, as a snapshot that may be written as soon as the writer has flushed.
+
+        Until it is written, or dropped, the index collects in memory what it is told. Raises RunFolderUnwritable.
+        """
+        image = None if self.index.is_changed else self._image
+        if image is None:
+            self.index.freeze()
+        self._lines_since = 0
+        self._lines_due = max(LINES_DUE_MIN, self._lines // LINES_DUE_PART)
+        return Draft(
+            folder=self.folder,
+            end=writer.last,
+            uncounted=tuple(self.uncounted.values()),
+            lines=self._lines,
+            totals=self.totals.copy(),
+            index=self.index,
+            image=image,
+            before=self._image,
+            mark=self.mark_now(),
+        )
+
+    def keep(self, draft: Draft, image: Image | None) -> None:
+        """The draft was written; without an image, it could not be."""
+        if image is not None:
+            self._image = image
+
+    def drop(self, draft: Draft) -> None:
+        """The draft is not going to be written."""
+        draft.index.spoiled()
+        draft.index.thaw()
+
+    # -- lines ---------------------------------------------------------------------------------------------------
+
+    def _take(self, lines: Iterable[tuple[Location, bytes]]) -> None:
+        for location, text in lines:
+            self._fold(self._decode(location, text), location)
+            if location.segment == self.end.segment and location.offset >= self.end.offset:
+                self.end = location
+
+    def _fold(self, line: Line, location: Location) -> None:
+        self._lines += 1
+        self._lines_since += 1
+        self.totals.fold(line)
+        if isinstance(line, Opened) and self.mark is not None and self.mark.inputs != line.inputs:
+            self.mark = None
+        record(self.index, line, location)
 
     def _decode(self, location: Location, text: bytes) -> Line:
         try:
@@ -114,6 +162,38 @@ class Journal:
         except DamagedLine as error:
             path = segment_path(self.folder, location.segment)
             raise damage(path, line_number(self.folder, location), str(error)) from error
+
+
+def record(index: Index, line: Line, location: Location) -> None:
+    """Tell the index what a line says, and where it stands."""
+    match line:
+        case Sent():
+            index.put_sent(line.request, line.attempt, location)
+            index.put_slot(line.row, line.step, line.sample, line.request, line.parent)
+        case Completed():
+            index.put_outcome(line.request, RequestState.COMPLETED, location)
+        case RowSeen():
+            index.put_row(line.position, line.row, location if line.fields is not None else NOWHERE)
+        case Failed():
+            index.put_outcome(line.request, RequestState.FAILED, location)
+            if line.attempt == 0:
+                index.put_slot(line.row, line.step, line.sample, line.request, "")
+        case Reused():
+            index.put_slot(line.row, line.step, line.sample, line.request, line.parent)
+        case SourceEnded():
+            index.end_positions(line.rows)
+        case Opened() | AttemptFailed() | Ended():
+            pass
+        case _:
+            assert_never(line)
+
+
+def _nothing() -> None:
+    """Nobody takes snapshots."""
+
+
+def _order(location: Location) -> tuple[int, int]:
+    return location.segment, location.offset
 
 
 def ended_with(folder: Path) -> Ended | None:
@@ -147,7 +227,9 @@ def open_for_writing(
     if path.exists() and path.stat().st_size > end.end:
         with translating_write_errors(path):
             os.truncate(path, end.end)
-    writer = JournalWriter(folder, segment=end.segment, offset=end.end, clock=clock, emit=emit)
+    writer = JournalWriter(
+        folder, segment=end.segment, offset=end.end, clock=clock, emit=emit, uncounted=journal.uncounted
+    )
     return journal, writer, [_interrupted(sent, clock.wall()) for sent in journal.totals.unresolved.values()]
 
 
@@ -164,67 +246,3 @@ def _interrupted(sent: Sent, at: float) -> AttemptFailed:
         message="the process ended before the answer came",
         uncertain=sent.reserved,
     )
-
-
-def _batches(lines: Iterable[tuple[Location, bytes]]) -> Iterator[list[tuple[Location, bytes]]]:
-    batch: list[tuple[Location, bytes]] = []
-    size = 0
-    for location, text in lines:
-        batch.append((location, text))
-        size += location.length
-        if len(batch) >= _LINES_A_BATCH or size >= _BYTES_A_BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-class _Gathered:
-    """Lines sorted by table, so that each table is written in one go."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, int, Location]] = []
-        self.outcomes: dict[str, tuple[RequestState, Location]] = {}
-        self.rows: list[tuple[int, str, Location]] = []
-        self.slots: list[tuple[str, str, int, str, str]] = []
-
-    def flush(self, index: Index) -> None:
-        if self.sent:
-            index.put_sent(self.sent)
-        if self.outcomes:
-            index.put_outcomes((request, state, at) for request, (state, at) in self.outcomes.items())
-        if self.rows:
-            index.put_rows(self.rows)
-        if self.slots:
-            index.put_slots(self.slots)
-        for gathered in (self.sent, self.outcomes, self.rows, self.slots):
-            gathered.clear()
-
-
-def _index(index: Index, lines: Iterable[tuple[Location, Line]]) -> None:
-    """Record the lines of one batch. A request sent again after its outcome divides it."""
-    gathered = _Gathered()
-    for location, line in lines:
-        match line:
-            case Sent():
-                if line.request in gathered.outcomes:
-                    gathered.flush(index)
-                gathered.sent.append((line.request, line.attempt, location))
-                gathered.slots.append((line.row, line.step, line.sample, line.request, line.parent))
-            case Completed():
-                gathered.outcomes[line.request] = (RequestState.COMPLETED, location)
-            case Failed():
-                gathered.outcomes[line.request] = (RequestState.FAILED, location)
-                if line.attempt == 0:
-                    gathered.slots.append((line.row, line.step, line.sample, line.request, ""))
-            case Reused():
-                gathered.slots.append((line.row, line.step, line.sample, line.request, line.parent))
-            case RowSeen():
-                gathered.rows.append((line.position, line.row, location if line.fields is not None else NOWHERE))
-            case SourceEnded():
-                gathered.flush(index)
-                if index.positions() > line.rows:
-                    index.end_positions(line.rows)
-            case _:
-                pass
-    gathered.flush(index)

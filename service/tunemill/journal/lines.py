@@ -27,7 +27,10 @@ class DamagedLine(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A process began to write. The source had `rows` rows when it was counted, each with `places` answers to come."""
+    """A process began to write. The source had `rows` rows when it was counted, each with `places` answers to come.
+
+    `inputs` is a fingerprint of all that decides which requests there are; "" where its walk goes other ways.
+    """
 
     at: float
     run: str
@@ -35,6 +38,7 @@ class Opened:
     rows: int
     places: int
     simulated: bool
+    inputs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +269,7 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "rows": line.rows,
         "places": line.places,
         "simulated": line.simulated,
+        "inputs": line.inputs,
     },
     RowSeen: _encode_row,
     SourceEnded: lambda line: {"kind": "source", "rows": line.rows},
@@ -347,6 +352,7 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
         rows=r["rows"],
         places=r["places"],
         simulated=r["simulated"],
+        inputs=r.get("inputs", ""),
     ),
     "row": lambda r: RowSeen(position=r["position"], row=r["row"], fields=r.get("fields")),
     "source": lambda r: SourceEnded(rows=r["rows"]),

@@ -128,12 +128,15 @@ class LineReader:
 
     def read(self, location: Location) -> dict[str, Any]:
         """The line as a plain object. Raises RunFolderError where it does not check."""
-        text = os.pread(self._descriptor(location.segment), location.length, location.offset)
         try:
-            return decode_whole(text)
+            return decode_whole(self.read_text(location))
         except DamagedLine as error:
             path = segment_path(self._folder, location.segment)
             raise damage(path, line_number(self._folder, location), str(error)) from error
+
+    def read_text(self, location: Location) -> bytes:
+        """The line's bytes, not yet checked."""
+        return os.pread(self._descriptor(location.segment), location.length, location.offset)
 
     def close(self) -> None:
         """Close every file."""

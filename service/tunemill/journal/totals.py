@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any, Self, assert_never
 
 from tunemill.journal.lines import (
@@ -52,14 +54,14 @@ class Totals:
         self.last_at: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for `of_json`. Nothing may be unresolved."""
-        assert not self.unresolved
+        """Everything, for `of_json`."""
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             **{name: [[*key, count] for key, count in getattr(self, name).items()] for name in _PAIRED},
             "cost": dict(self.cost),
             "opened": None if self.opened is None else encode(self.opened).decode(),
             "ended": None if self.ended is None else encode(self.ended).decode(),
+            "unresolved": [encode(replace(sent, body=None)).decode() for sent in self.unresolved.values()],
         }
 
     @classmethod
@@ -74,12 +76,27 @@ class Totals:
         opened, ended = (raw[name] and decode(raw[name].encode()) for name in ("opened", "ended"))
         totals.opened = opened if isinstance(opened, Opened) else None
         totals.ended = ended if isinstance(ended, Ended) else None
+        for sent in map(decode, (text.encode() for text in raw["unresolved"])):
+            if isinstance(sent, Sent):
+                totals.unresolved[sent.request] = sent
         return totals
+
+    def copy(self) -> "Totals":
+        """As it is now: what is folded later does not change it."""
+        other = copy(self)
+        for name in (*_PAIRED, "cost", "unresolved"):
+            setattr(other, name, copy(getattr(self, name)))
+        return other
 
     @property
     def reserved(self) -> Picodollars:
         """What attempts without an outcome may still cost."""
         return sum(sent.reserved for sent in self.unresolved.values())
+
+    @property
+    def answers(self) -> int:
+        """All completions."""
+        return sum(count for (_, what), count in self.attempts.items() if what == COMPLETED)
 
     def completed_of(self, step: str) -> int:
         """Completions of one step."""

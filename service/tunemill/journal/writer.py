@@ -18,6 +18,7 @@ from tunemill.clock import Clock
 from tunemill.errors import RunFolderUnwritable
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, unwritable
+from tunemill.journal.known import place_key
 from tunemill.journal.lines import Line, encode
 from tunemill.journal.segments import SEGMENT_BYTES_MAX, Location, segment_path
 
@@ -67,7 +68,8 @@ class JournalWriter:
     """The one writer of a journal. `run` must be running (in the caller's TaskGroup) for `commit` to return.
 
     `lines_appended` and `lines_durable` count what this writer was given and what is on disk; `last` is where the line
-    stands that was given last (of length 0 before the first).
+    stands that was given last (of length 0 before the first). Each line's place is put into `uncounted`, from where
+    whoever takes it into account removes it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class JournalWriter:
         clock: Clock,
         emit: Callable[[JournalCommitted], None],
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        uncounted: dict[int, Location] | None = None,
     ) -> None:
         self._folder = folder
         self._segment = segment
@@ -89,6 +92,7 @@ class JournalWriter:
         self._clock = clock
         self._emit = emit
         self._segment_bytes_max = segment_bytes_max
+        self._uncounted = {} if uncounted is None else uncounted
         self._batches: list[_Batch] = []
         self._writing: _Batch | None = None
         self._wake = asyncio.Event()
@@ -144,6 +148,7 @@ class JournalWriter:
         if self._offset + len(text) > self._segment_bytes_max and self._offset > 0:
             self._segment, self._offset = self._segment + 1, 0
         location = self.last = Location(self._segment, self._offset, len(text))
+        self._uncounted[place_key(location)] = location
         self._offset += len(text)
         self.lines_appended += 1
         if not self._batches or self._batches[-1].segment != self._segment:

@@ -34,6 +34,10 @@ class Draw:
         """The drawn indices, in the order in which they are drawn."""
         return (self._forward(place) for place in range(self.count))
 
+    def __getitem__(self, place: int) -> int:
+        """The index that is drawn in this place, counted from 0."""
+        return self._forward(place)
+
     def __contains__(self, index: int) -> bool:
         """Whether `index` (within the size) is among the drawn ones."""
         return self._backward(index) < self.count

@@ -16,7 +16,7 @@ from tunemill.errors import SourceError
 from tunemill.model import Row
 from tunemill.recipe.sections import FilesSource
 from tunemill.sources.draw import Draw
-from tunemill.sources.rows import row_of
+from tunemill.sources.rows import numbers_but, row_of
 from tunemill.sources.stamps import stamp_of
 
 FILE_BYTES_MAX = 64 * 2**20
@@ -48,6 +48,9 @@ class Files:
 
     def rows(self) -> Iterator[Row]:
         return (self._row(path) for path in self.paths)
+
+    def rows_but(self, walked: int, unsettled: Sequence[int]) -> Iterator[Row]:
+        return (self._row(self.paths[number]) for number in numbers_but(walked, unsettled, self.count()))
 
     def some(self, count: int, seed: int) -> Iterator[Row]:
         draw = Draw(size=len(self.paths), count=count, seed=seed)

@@ -8,7 +8,7 @@ from itertools import islice, product
 from tunemill.model import Json, Row
 from tunemill.recipe.sections import GridSource
 from tunemill.sources.draw import Draw
-from tunemill.sources.rows import row_of
+from tunemill.sources.rows import numbers_but, row_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,10 @@ class Grid:
             return (self.cell(index) for index in self.draw)
         names = self.fields
         return (row_of(dict(zip(names, values, strict=True))) for values in product(*self.axes.values()))
+
+    def rows_but(self, walked: int, unsettled: Sequence[int]) -> Iterator[Row]:
+        numbers = numbers_but(walked, unsettled, self.count())
+        return (self.cell(number if self.draw is None else self.draw[number]) for number in numbers)
 
     def some(self, count: int, seed: int) -> Iterator[Row]:
         if self.draw is not None or self.count() <= count:

@@ -1,7 +1,8 @@
 """What every source promises, and how a row gets its id."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import Protocol
 
 import orjson
@@ -23,6 +24,10 @@ class Source(Protocol):
     def rows(self) -> Iterator[Row]:
         """Every row. Raises SourceError, naming file and line, where one cannot be read."""
 
+    def rows_but(self, walked: int, unsettled: Sequence[int]) -> Iterator[Row]:
+        """The rows numbered `unsettled` (in order, from 0, all of them below `walked`), and all from `walked` on. The
+        others are passed over for next to nothing. Raises SourceError."""
+
     def some(self, count: int, seed: int) -> Iterator[Row]:
         """At most so many rows, spread over the whole source: for estimates. Reads no other file, and walks no grid."""
 
@@ -31,6 +36,24 @@ class Source(Protocol):
 
     def stamp(self) -> str:
         """A word that changes when a file does that rows are read from; found without reading any."""
+
+
+def numbers_but(walked: int, unsettled: Sequence[int], count: int) -> Iterable[int]:
+    """The numbers of those rows, of a source with so many."""
+    return chain(unsettled, range(walked, count))
+
+
+class NumbersBut(Container[int]):
+    """The same for a source that has to read through all: whether a number is among them."""
+
+    __slots__ = ("_unsettled", "_walked")
+
+    def __init__(self, walked: int, unsettled: Sequence[int]) -> None:
+        self._walked = walked
+        self._unsettled = frozenset(unsettled)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._unsettled or (isinstance(number, int) and number >= self._walked)
 
 
 def row_of(fields: Mapping[str, Json]) -> Row:

@@ -11,7 +11,7 @@ Both: a byte order mark is dropped, blank lines are passed over, and everything 
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from tunemill.model import Json, Row
 from tunemill.recipe.sections import TableSource
 from tunemill.sources.draw import Draw
 from tunemill.sources.files import decoded
-from tunemill.sources.rows import row_of
+from tunemill.sources.rows import NumbersBut, row_of
 from tunemill.sources.stamps import stamp_of
 
 HEAD_LINES = 1000
@@ -53,9 +53,11 @@ class Table:
 
     def rows(self) -> Iterator[Row]:
         """In the file's order, also when only some are drawn."""
-        if self.sample is None:
-            return (row_of(fields) for _, fields in self.read())
-        return self._drawn(self.sample)
+        return (row_of(fields) for fields in self._records())
+
+    def rows_but(self, walked: int, unsettled: Sequence[int]) -> Iterator[Row]:
+        wanted = NumbersBut(walked, unsettled)
+        return (row_of(fields) for number, fields in enumerate(self._records()) if number in wanted)
 
     def check(self) -> None:
         self.count()
@@ -64,12 +66,14 @@ class Table:
         return stamp_of([self.path])
 
     def some(self, count: int, seed: int) -> Iterator[Row]:
-        draw = Draw(size=self.count(), count=count, seed=seed)
-        return (row for index, row in enumerate(self.rows()) if index in draw)
+        wanted = frozenset(Draw(size=self.count(), count=count, seed=seed))
+        return (row_of(fields) for index, fields in enumerate(self._records()) if index in wanted)
 
-    def _drawn(self, sample: int) -> Iterator[Row]:
-        draw = Draw(size=sum(1 for _ in self.read()), count=sample, seed=self.seed)
-        return (row_of(fields) for index, (_, fields) in enumerate(self.read()) if index in draw)
+    def _records(self) -> Iterator[Mapping[str, Json]]:
+        if self.sample is None:
+            return (fields for _, fields in self.read())
+        draw = Draw(size=sum(1 for _ in self.read()), count=self.sample, seed=self.seed)
+        return (fields for index, (_, fields) in enumerate(self.read()) if index in draw)
 
 
 def open_table(section: TableSource, folder: Path) -> Table:

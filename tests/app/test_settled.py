@@ -1,0 +1,117 @@
+"""A run that was killed goes on from its last snapshot: rows that were settled then are not looked at again."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.app.test_unchanged import OPTIONS, ROWS, Run, figures
+from tests.support.simulator import Simulator
+
+from tunemill.app.folder import RunFolder
+from tunemill.app.settled import rows_of, settled_whole
+from tunemill.engine import dispatcher
+from tunemill.journal import Journal, journal, last_mark, open_for_reading
+from tunemill.journal.snapshot import Draft, Image
+from tunemill.model import Row
+from tunemill.sources.table import Table
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    with Simulator("--latency-s", "0") as running:
+        yield running
+
+
+@pytest.fixture
+def killed(tmp_path: Path, server: Simulator, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, list[Path]]:
+    """A run that takes a snapshot every few lines, and where a copy of its folder goes after each: what kill -9 at that
+    moment would leave."""
+    monkeypatch.setattr(journal, "LINES_DUE_MIN", 12)
+    monkeypatch.setattr(dispatcher, "ROOM_BESIDE_CONCURRENCY", 0)
+    copies: list[Path] = []
+    run = Run(tmp_path, server)
+    run.rows.write_text(run.rows.read_text() + run.rows.read_text())  # with copies of rows among them
+    run.edit('name = "again"', 'name = "again"\n[limits]\nconcurrency = 3')
+    keep = Journal.keep
+
+    def keep_and_copy(self: Journal, draft: Draft, image: Image | None) -> None:
+        keep(self, draft, image)
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        shutil.copytree(run.folder.path, copies[-1], ignore=shutil.ignore_patterns("lock", "*.sock"))
+
+    monkeypatch.setattr(Journal, "keep", keep_and_copy)
+    return run, copies
+
+
+def _no_rows(_: Table) -> Iterator[Row]:
+    raise AssertionError("every row was looked at")
+
+
+async def test_a_killed_run_goes_on_behind_what_was_settled(
+    killed: tuple[Run, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From every snapshot it comes to the same end, pays only for what the journal did not have, and reads no row from
+    the beginning."""
+    run, copies = killed
+    first, _ = await run.again()
+    taken = list(copies)
+    assert len(taken) > 4
+    monkeypatch.setattr(Table, "rows", _no_rows)
+    walked = set()
+    for copy in taken[:-1]:
+        run.folder = RunFolder(copy)
+        opened = open_for_reading(run.folder.journal)
+        assert opened.mark is not None
+        walked.add(opened.mark.walk["walked"])
+        has = opened.totals.answers
+        opened.close()
+        again, sent = await run.again()
+        assert sent == first.statistics.requests.planned - has
+        assert figures(again)[3]["requests"] == figures(first)[3]["requests"]
+        assert again.notes == first.notes
+        assert run.seen() is not None
+    assert len(walked) > 2
+
+
+async def test_other_inputs_void_what_was_settled(killed: tuple[Run, list[Path]]) -> None:
+    """Also when the process that had them was killed before it took a snapshot of its own."""
+    run, copies = killed
+    await run.again()
+    for copy in list(copies):
+        run.folder = RunFolder(copy)
+        run.edit("About", "All about")
+        await run.again(replace(OPTIONS, limit=3))
+        run.edit("All about", "About")
+        opened = open_for_reading(run.folder.journal)
+        mark = opened.mark
+        opened.close()
+        result, _ = await run.again()
+        assert result.statistics.requests.completed == result.statistics.requests.planned
+        assert mark is None or mark.walk["walked"] <= 3
+
+
+async def test_what_was_settled_is_known_from_outside(killed: tuple[Run, list[Path]]) -> None:
+    """A finished run's mark says so, and how many rows its source has, for its own inputs alone."""
+    run, _ = killed
+    await run.again()
+    mark = last_mark(run.folder.journal)
+    assert mark is not None
+    assert rows_of(mark, mark.inputs) == 2 * ROWS
+    assert rows_of(mark, "others") is None
+    opened = open_for_reading(run.folder.journal)
+    settled = settled_whole(opened)
+    opened.close()
+    assert settled is not None
+    assert (settled.positions, settled.duplicates) == (ROWS, ROWS)
+
+
+async def test_other_options_leave_no_mark(killed: tuple[Run, list[Path]]) -> None:
+    """--keep-existing and --retry-failed walk by other rules than the recipe's alone."""
+    run, _ = killed
+    for options in (replace(OPTIONS, keep_existing=True), replace(OPTIONS, retry_failed=True)):
+        await run.again()
+        assert last_mark(run.folder.journal) is not None
+        await run.again(options)
+        assert last_mark(run.folder.journal) is None
