@@ -112,7 +112,8 @@ class JournalCommitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetShort:
-    """The forecast is above the budget; about so many of the planned rows will fit."""
+    """The forecast, with the training that is to follow, is above the budget; about so many of the planned rows will
+    fit."""
 
     budget: Picodollars
     forecast: Picodollars

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from typing import TypeVar
 
 from tunemill.app.dataset import build_dataset, dataset_on_record, write_failed
-from tunemill.app.forecast import BudgetWatch
+from tunemill.app.forecast import BudgetWatch, Expected
 from tunemill.app.generate import GenerateOptions, Generation, connected, live_figures
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.providers import Access
@@ -52,7 +52,7 @@ class RunContext:
     options: GenerateOptions
     local: str | None
     access: Access
-    expected: Callable[[], Mapping[str, Picodollars]]
+    expected: Callable[[], Expected]
     events: Events
     clock: Clock
 
@@ -212,8 +212,15 @@ class RunStages:
 
     async def _look_ahead(self) -> None:
         """Say before the first request, and from then on, whether the budget will do."""
-        self.figures.expect(await asyncio.to_thread(self._context.expected))
-        watch = BudgetWatch(self.figures.take, rows=self._context.rows, emit=self._events.emit)
+        expected = await asyncio.to_thread(self._context.expected)
+        self.figures.expect(expected.steps)
+        is_to_train = self._context.until >= Until.SUBMIT and not self._training  # an earlier job's is spent already
+        watch = BudgetWatch(
+            self.figures.take,
+            rows=self._context.rows,
+            emit=self._events.emit,
+            training=expected.training if is_to_train else 0,
+        )
         watch.look()
         self._events.subscribe(watch.on_event)
         self._budget_watch = watch
