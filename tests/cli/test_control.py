@@ -83,6 +83,7 @@ def test_limits_are_others_at_once_and_the_recipe_stays(tales: Shell, simulator:
     assert tales.run("status", "films", "--json").json()["usd"]["budget"] == 2.5
 
 
+@pytest.mark.torture
 def test_a_budget_below_what_is_committed_ends_the_run(tales: Shell, simulator: Simulator) -> None:
     """Nothing more leaves, what is in flight is kept, and the exit code is that of a budget that is reached."""
     with under_way(tales, simulator) as process:
@@ -307,6 +308,7 @@ def test_a_signal_is_heard_whatever_the_run_waits_for(trouble: str, tales: Shell
     assert status["requests"]["completed"] == simulator.books()["billed"]
 
 
+@pytest.mark.torture
 def test_while_it_drains_it_says_how_many_it_awaits_and_for_how_long(tales: Shell, simulator: Simulator) -> None:
     """From outside as on the screen; nothing can be steered any more."""
     with under_way(tales, simulator, "--grace", "300") as process:
