@@ -45,7 +45,7 @@ def serve(options: ServerOptions) -> None:
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
-    """On uvloop where it is installed, which takes twice as many requests a second."""
+    """On uvloop where it is installed."""
     uvloop = importlib.import_module("uvloop") if importlib.util.find_spec("uvloop") else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         runner.run(serving)
