@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 from tests.support.running import grid_recipe, run
 from tests.support.simulator import Simulator
 
@@ -37,3 +38,21 @@ def test_every_fault_at_five_percent_leaves_no_row_unnamed(tmp_path: Path) -> No
     assert figures["usd"]["settled"] + figures["usd"]["uncertain"] >= books["usd_billed"]
     rules = sorted({str(line["rule"]) for line in rejects})
     print(f"{len(kept)} kept, {len(rejects)} rejected {rules}, {len(failed)} failed; {books['by_status']}")
+
+
+@pytest.mark.timeout(300)
+def test_nobody_there_from_the_start_is_waited_for_and_said(tmp_path: Path) -> None:
+    """The log says within seconds what is waited for; after outage_max_s it is exit 5 with the sentence; no row has
+    failed, and the same run finishes when there is somebody."""
+    limits = "[limits]\nconcurrency = 4\noutage_max_s = 6\nattempts_max = 1\n"
+    recipe = grid_recipe(tmp_path / "recipe.toml", rows=30, more=limits)
+    nobody = f"http://127.0.0.1:{free_port()}/v1"
+    ended = run("run", recipe, "--run-dir", "r", base_url=nobody, cwd=tmp_path)
+    assert ended.returncode == 5, ended.stderr[-2000:]
+    opened = [line for line in ended.stderr.splitlines() if "circuit_opened" in line]
+    assert len(opened) == 1
+    assert "Connect" in opened[0]
+    assert "outage_max_s = 6" in ended.stderr.splitlines()[-1]
+    with Simulator() as server:
+        assert run("run", recipe, "--run-dir", "r", base_url=server.base_url, cwd=tmp_path).returncode == 0
+        assert server.books()["billed"] == 30

@@ -15,7 +15,7 @@ from tests.engine.engine_support import MODEL, NO_HINTS, Luck, Sending, World, f
 from tests.engine.test_simulations import expect_an_end
 
 from tunemill.engine import LaneLimits, RetryLimits, in_flight_most
-from tunemill.engine.circuit import PROBE_LATE_S, PROBE_MOST_S
+from tunemill.engine.circuit import LATE_AFTER_S, PROBE_LATE_S, PROBE_MOST_S
 from tunemill.events import CircuitChanged, Failed
 from tunemill.model import FailureKind, Reply, Request, RunState, Undelivered
 
@@ -60,7 +60,8 @@ class Weather:
     @property
     def recovery_s(self) -> float:
         """By when sending is to be at full rate again: where answers are slow, the next probe's has to come first."""
-        return max(10.0, PROBE_MOST_S + self.latency_s[1] + 1.0)
+        probe_s = PROBE_MOST_S if self.lasts_s <= LATE_AFTER_S else PROBE_LATE_S
+        return max(10.0, probe_s + self.latency_s[1] + 1.0)
 
     @property
     def is_noticed(self) -> bool:

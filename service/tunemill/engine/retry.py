@@ -121,10 +121,8 @@ def _again(
 def outage_too_long(limits: RetryLimits, *, asked_s: float = 0.0, last: str) -> str:
     """The sentence with which a run ends that has waited for its provider for too long."""
     asked = f"; it asks for another {asked_s:g} s" if asked_s else ""
-    return (
-        f"the provider has accepted nothing for too long (limits.outage_max_s = {limits.outage_max_s:g}{asked}); "
-        f"run again to go on; last: {last}"
-    )
+    most = f"limits.outage_max_s = {limits.outage_max_s:g}"
+    return f"the provider has accepted nothing for too long ({most}{asked}); last: {last}"
 
 
 def _state(attempts: int) -> RetryCallState:
