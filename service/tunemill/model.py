@@ -133,12 +133,20 @@ class FailureKind(Enum):
     UPSTREAM_FAILED = "upstream_failed"  # the step that it reads has no usable text
 
 
+class LimitedBy(Enum):
+    """Which limit a refusal (429) names."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """An attempt that brought no completion.
 
     `may_be_billed` is True where the provider may have done the work without our seeing the answer; `retry_after_s` is
-    what the provider asked for. `message` carries no key and no prompt.
+    what the provider asked for; `limited_by` is the limit that a 429 names, None where it names none. `message` carries
+    no key and no prompt.
     """
 
     kind: FailureKind
@@ -146,6 +154,7 @@ class Failure:
     may_be_billed: bool
     status: int | None = None
     retry_after_s: float | None = None
+    limited_by: LimitedBy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from tunemill.engine.flight import (
     Silence,
     in_flight_most,
 )
+from tunemill.engine.size import Size
 from tunemill.engine.work import Job
 from tunemill.model import Request
 
@@ -21,7 +22,7 @@ def job(ticket: int = 0, step: str = "plot") -> Job:
         id=str(ticket), row_id="", step=step, sample=0, lane=MODEL, path="", body=b"", input_tokens_max=1,
         output_tokens_max=1,
     )  # fmt: skip
-    return Job(request=request, places=[], worst=1, tokens=1, ticket=ticket)
+    return Job(request=request, places=[], worst=1, size=Size(4, 1), ticket=ticket)
 
 
 def knowing(took_s: float, step: str = "plot") -> Flights:

@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tunemill.engine.pacing import RequestPacer, TokenBucket
+from tunemill.engine.pacing import MARGIN_S, USED_SHARE, Allowance
 
 RATES = st.sampled_from([30.0, 600.0, 6_000.0, 90_000.0])  # a minute
 TOLERANCE = 1e-6
@@ -27,23 +27,12 @@ class PacedMachine(RuleBasedStateMachine):
         self.queue: list[float] = []
         self.left: list[tuple[float, float]] = []
 
-    # -- what is being tested, as each kind says it --------------------------------------------------------------
-
-    def begin(self, per_minute: float) -> None:
-        raise NotImplementedError
-
-    def delay(self, amount: float) -> float:
-        raise NotImplementedError
-
-    def take(self, amount: float) -> None:
-        raise NotImplementedError
-
     # -- rules ---------------------------------------------------------------------------------------------------
 
     @initialize(per_minute=RATES)
     def limited(self, per_minute: float) -> None:
         self.rate_per_s = per_minute / 60
-        self.begin(per_minute)
+        self.limit = Allowance(per_minute, self.now)
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.1, 1.0, 7.0, 600.0]))
     def time_passes(self, seconds: float) -> None:
@@ -58,19 +47,19 @@ class PacedMachine(RuleBasedStateMachine):
     @rule(late=st.sampled_from([0.0, 0.0, 0.0, 0.002, 0.3, 2.0]))
     def first_leaves(self, late: float) -> None:
         """After exactly the time that it is told to wait, it may leave; it is told a time that ends."""
-        wait_s = self.delay(self.queue[0])
+        wait_s = self.limit.delay(self.now, self.queue[0])
         assert 0.0 <= wait_s <= self.longest_wait_s(), (wait_s, self.longest_wait_s())
         self.now += wait_s
-        assert self.delay(self.queue[0]) <= TOLERANCE, "told to wait again, and again"
+        assert self.limit.delay(self.now, self.queue[0]) <= TOLERANCE, "told to wait again, and again"
         self.now += late
         amount = self.queue.pop(0)
-        self.take(amount)
+        self.limit.take(self.now, amount)
         self.left.append((self.now, amount))
 
     def longest_wait_s(self) -> float:
         """What left last is paid off, and then there is room for the next: nobody waits for those behind."""
         last = self.left[-1][1] if self.left else 0.0
-        return (last + self._burst()) / self.rate_per_s + 2 * self.BURST_S + TOLERANCE
+        return (last + self._burst()) / self.rate_per_s / USED_SHARE + MARGIN_S + TOLERANCE
 
     @invariant()
     def never_above_the_rate(self) -> None:
@@ -91,15 +80,6 @@ class PacedMachine(RuleBasedStateMachine):
 class TokenMachine(PacedMachine):
     """Tokens a minute: amounts of all sizes."""
 
-    def begin(self, per_minute: float) -> None:
-        self.limit = TokenBucket(per_minute)
-
-    def delay(self, amount: float) -> float:
-        return self.limit.delay(self.now, amount)
-
-    def take(self, amount: float) -> None:
-        self.limit.take(self.now, amount)
-
 
 class RequestMachine(PacedMachine):
     """Requests a minute: each is one."""
@@ -107,17 +87,6 @@ class RequestMachine(PacedMachine):
     @rule(times=st.integers(1, 30))
     def queue_up(self, times: int) -> None:
         self.queue += [1.0] * times
-
-    def begin(self, per_minute: float) -> None:
-        self.limit = RequestPacer(per_minute)
-
-    def delay(self, amount: float) -> float:
-        del amount
-        return self.limit.delay(self.now)
-
-    def take(self, amount: float) -> None:
-        del amount
-        self.limit.take(self.now)
 
 
 TestTokenMachine = TokenMachine.TestCase

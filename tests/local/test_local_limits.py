@@ -104,3 +104,23 @@ def test_no_limit_announces_nothing() -> None:
 def test_durations_are_written_like_the_hosted_api(seconds: float, text: str) -> None:
     """12ms, 1s, 6m0s."""
     assert duration(seconds) == text
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    """But no more than a full bucket."""
+    limits = limiter(tokens=6000)
+    assert limits.admit(100, 0.0) is None
+    limits.tokens.give_back(40, 0.0)
+    assert limits.admit(40, 0.0) is None
+    assert limits.admit(1, 0.0) is not None
+    limits.tokens.give_back(10**6, 0.0)
+    assert limits.tokens.enforced.level == 100
+    assert limits.tokens.minute.level == 6000
+
+
+def test_somebody_else_with_the_same_key_takes_a_share() -> None:
+    """Half of 600 a minute: five a second are left once the bucket is spent."""
+    limits = limiter(requests=600)
+    limits.others_share = 0.5
+    admitted = sum(limits.admit(1, index / 100) is None for index in range(1100))
+    assert 60 <= admitted <= 66

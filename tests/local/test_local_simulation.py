@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunemill.local.admission import COMMON, Admission, Rule
 from tunemill.local.answers import afflict
 from tunemill.local.calls import Call, Endpoint, parse
 from tunemill.local.chance import ChanceSource
@@ -117,8 +118,20 @@ def test_stop_sequences_end_the_text_before_them() -> None:
 
 def test_admission_counts_the_bound_and_a_quarter_of_the_characters() -> None:
     """max_completion_tokens counts like max_tokens; every choice counts."""
-    assert chat_call("x" * 400, max_tokens=100).admission_tokens == 200
-    assert chat_call("x" * 400, max_completion_tokens=100, n=2).admission_tokens == 300
+    assert COMMON.tokens(chat_call("x" * 400, max_tokens=100)) == 200
+    assert COMMON.tokens(chat_call("x" * 400, max_completion_tokens=100, n=2)) == 300
+
+
+def test_admission_can_follow_other_rules() -> None:
+    """The larger of the two, the prompt alone, other characters for a token; usage gives back what was not used."""
+    call = chat_call("x" * 400, max_tokens=300)
+    assert Admission(rule=Rule.LARGER).tokens(call) == 300
+    assert Admission(rule=Rule.PROMPT).tokens(call) == 100
+    assert Admission(characters_per_token=2.0).tokens(call) == 500
+    assert Admission(rule=Rule.USAGE).tokens(call) == 400
+    assert Admission(rule=Rule.USAGE).given_back(400, 107, 50) == 243
+    assert Admission(rule=Rule.USAGE).given_back(400, 300, 300) == 0
+    assert COMMON.given_back(400, 107, 50) == 0
 
 
 @pytest.mark.parametrize(

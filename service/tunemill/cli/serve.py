@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 _PREFIX = "TUNEMILL_SERVE_"
-_ALONE = {"--random", "--exit-with-parent", "--job-per-retrieve", "--results-base64"}
+_ALONE = {"--random", "--exit-with-parent", "--job-per-retrieve", "--results-base64", "--no-limit-headers"}
 _NO = {"", "0", "false", "no", "off"}
 
 

@@ -17,12 +17,16 @@ from functools import lru_cache
 
 import orjson
 
-from tunemill.model import Failure, FailureKind, Json, LimitHints
+from tunemill.model import Failure, FailureKind, Json, LimitedBy, LimitHints
 
 MESSAGE_CHARS_MAX = 400
 _COUNT_MAX = 2**53  # more than anybody counts; larger numbers are no longer exact
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"})
+_LIMIT_CODES = {
+    LimitedBy.REQUESTS: frozenset({"requests", "request_limit_exceeded", "requests_per_minute"}),
+    LimitedBy.TOKENS: frozenset({"tokens", "token_limit_exceeded", "tokens_per_minute", "token_quota_exceeded"}),
+}
 _MODEL_CODES = frozenset({"model_not_found", "DeploymentNotFound", "model_not_available"})
 
 
@@ -37,7 +41,14 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes, *, wall: fl
         may_be_billed=kind is FailureKind.GATEWAY_ERROR,
         status=status,
         retry_after_s=retry_after_s(headers, wall=wall),
+        limited_by=_limited_by(codes) if kind is FailureKind.RATE_LIMITED else None,
     )
+
+
+def _limited_by(codes: set[str]) -> LimitedBy | None:
+    """The one limit that type or code names."""
+    named = [limit for limit in LimitedBy if codes & _LIMIT_CODES[limit]]
+    return named[0] if len(named) == 1 else None
 
 
 def _kind_of(status: int, codes: set[str], *, is_providers_own: bool) -> FailureKind:

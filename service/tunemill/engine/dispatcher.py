@@ -25,6 +25,7 @@ from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
 from tunemill.engine.settled import Settled, SettledRows
+from tunemill.engine.size import size_of
 from tunemill.engine.work import (
     Counts,
     Ending,
@@ -52,7 +53,6 @@ from tunemill.statistics import LimitLevel
 ROOM_BESIDE_CONCURRENCY = 64
 SHELF_ROOM = 512  # so many that the budget is out of reach of are walked past, to look for some that still fit
 ROWS_A_BREATH = 100  # after so many rows that need nothing, others get a turn
-CHARS_PER_TOKEN_ADMITTED = 4
 
 
 class Dispatcher:
@@ -302,7 +302,7 @@ class Dispatcher:
             request=request,
             places=[place],
             worst=self._tools.prices.worst(request),
-            tokens=len(request.body) // CHARS_PER_TOKEN_ADMITTED + (request.output_tokens_max or 0),
+            size=size_of(request),
             attempts=attempts,
         )
         self._pending[request.id] = job

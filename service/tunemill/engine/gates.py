@@ -5,12 +5,17 @@ Plain: takes times and what happened, says what is shut and for how long. The bu
 
 from dataclasses import dataclass
 
+from tunemill.engine.attribution import Attribution
+from tunemill.engine.calibration import Calibration
 from tunemill.engine.circuit import Circuit
-from tunemill.engine.pacing import CONCURRENCY_START, ConcurrencyLimit, LaneLimits, RateMeter, RequestPacer, TokenBucket
-from tunemill.model import LimitHints, WaitReason
+from tunemill.engine.pacing import CONCURRENCY_START, ConcurrencyLimit, LaneLimits, RateMeter
+from tunemill.engine.passage import Passage
+from tunemill.engine.rates import Change, RateLimit
+from tunemill.engine.size import Size
+from tunemill.model import Failure, LimitedBy, LimitHints, WaitReason
 from tunemill.statistics import LimitLevel
 
-RAISE_PER_REPLY = 1.1
+TOO_LARGE_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +26,6 @@ class Wait:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A limit that is now another: requests_per_minute, tokens_per_minute or concurrency, and what caused it."""
-
-    kind: str
-    limit: float
-    cause: str
-
-
 class Gates:
     """The limits of one model and what its replies taught about them."""
 
@@ -37,23 +33,29 @@ class Gates:
         knows_limits = limits.requests_per_minute is not None or limits.tokens_per_minute is not None
         start = limits.concurrency if knows_limits else CONCURRENCY_START
         self.circuit = Circuit(now)
-        self.requests = RateMeter()
         self.tokens = RateMeter()
         self._limits = limits
-        self._pacer = RequestPacer(limits.requests_per_minute)
-        self._bucket = TokenBucket(limits.tokens_per_minute)
+        self._requests = RateLimit("requests_per_minute", limits.requests_per_minute, now, starting=not knows_limits)
+        self._tokens = RateLimit("tokens_per_minute", limits.tokens_per_minute, now, starting=False)
+        self._calibration = Calibration()
+        self._attribution = Attribution()
         self._concurrency = ConcurrencyLimit(limits.concurrency, start=start)
         self._pause_until = now
 
     @property
+    def requests(self) -> RateMeter:
+        """What left within the last minute."""
+        return self._requests.used
+
+    @property
     def requests_per_minute(self) -> float | None:
-        """The limit in force."""
-        return self._pacer.per_minute
+        """The limit that is known: the recipe's or what is announced, whichever is lower."""
+        return self._requests.known
 
     @property
     def tokens_per_minute(self) -> float | None:
-        """The limit in force."""
-        return self._bucket.per_minute
+        """The limit that is known: the recipe's or what is announced, whichever is lower."""
+        return self._tokens.known
 
     @property
     def limits(self) -> LaneLimits:
@@ -63,21 +65,31 @@ class Gates:
     def configure(self, limits: LaneLimits, now: float) -> list[Change]:
         """Other limits from now on, raised or lowered. One that is not known any more is learned again."""
         before, self._limits = self._limits, limits
-        changes = []
-        if limits.requests_per_minute != before.requests_per_minute:
-            self._pacer.change(limits.requests_per_minute, now)
-            changes.append(Change("requests_per_minute", limits.requests_per_minute or 0.0, "configured"))
-        if limits.tokens_per_minute != before.tokens_per_minute:
-            self._bucket.change(limits.tokens_per_minute, now)
-            changes.append(Change("tokens_per_minute", limits.tokens_per_minute or 0.0, "configured"))
+        changes = self._requests.configure(limits.requests_per_minute, now)
+        changes += self._tokens.configure(limits.tokens_per_minute, now)
         if limits.concurrency != before.concurrency:
             knows_limits = limits.requests_per_minute is not None or limits.tokens_per_minute is not None
             self._concurrency.change(limits.concurrency, is_known=knows_limits)
             changes.append(Change("concurrency", limits.concurrency, "configured"))
         return changes
 
-    def blocked(self, now: float, *, tokens: int, in_flight: int) -> Wait | None:
-        """The first gate that is shut for a request of so many tokens; None: it may leave."""
+    def tokens_of(self, size: Size) -> float:
+        """About what the provider will count for a request of this size, as far as is known."""
+        return self._calibration.expected(size)
+
+    def never_fits(self, size: Size, *, refusals: int) -> float | None:
+        """The token limit that a request of this size exceeds for ever; None where it may fit.
+
+        By the lowest count that any provider is known to make it is too large at once; by what is expected, only when
+        it was refused a few times, because expectations may be wrong.
+        """
+        for limit, tokens in ((self._tokens.known, size.least), (self._tokens.known, self.tokens_of(size))):
+            if limit is not None and tokens > limit and (tokens == size.least or refusals >= TOO_LARGE_REFUSALS):
+                return limit
+        return None
+
+    def blocked(self, now: float, *, size: Size, in_flight: int) -> Wait | None:
+        """The first gate that is shut for a request of this size; None: it may leave."""
         probe_s = self.circuit.delay(now)
         if probe_s != 0.0:
             return Wait(WaitReason.OUTAGE, probe_s)
@@ -86,17 +98,23 @@ class Gates:
                 return Wait(WaitReason.RETRY_AFTER, self._pause_until - now)
             if in_flight >= self._concurrency.limit:
                 return Wait(WaitReason.CONCURRENCY, None)
-        tokens_s = self._bucket.delay(now, tokens)
-        if tokens_s > 0:
-            return Wait(WaitReason.TOKENS_PER_MINUTE, tokens_s)
-        requests_s = self._pacer.delay(now)
+        if self._tokens.in_force is not None:
+            tokens_s = self._tokens.delay(now, self.tokens_of(size))
+            if tokens_s > 0:
+                return Wait(WaitReason.TOKENS_PER_MINUTE, tokens_s)
+        requests_s = self._requests.delay(now, 1.0)
         return Wait(WaitReason.REQUESTS_PER_MINUTE, requests_s) if requests_s > 0 else None
 
-    def took(self, now: float, *, tokens: int) -> None:
-        """A request left."""
-        self._pacer.take(now)
-        self._bucket.take(now, tokens)
-        self.requests.add(now)
+    def took(self, now: float, *, size: Size) -> Passage:
+        """A request is let through."""
+        requests, tokens = self._requests.take(now, 1.0), self._tokens.take(now, self.tokens_of(size))
+        return Passage(now, size, self._calibration.took(size, now), requests, tokens)
+
+    def left(self, passage: Passage, now: float) -> None:
+        """It really left now: between, it was written down."""
+        self._requests.left(passage.requests, now)
+        self._tokens.left(passage.tokens, now)
+        passage.mark.at = now
 
     def pause(self, until: float) -> None:
         """The provider asked us to wait."""
@@ -106,50 +124,46 @@ class Gates:
         """The provider is back: what it asked for before does not hold any more."""
         self._pause_until = float("-inf")
 
-    def answered(self, *, in_flight: int) -> None:
+    def answered(self, passage: Passage, *, input_tokens: int | None, in_flight: int) -> None:
         """An answer came while so many were under way."""
         self._concurrency.answered(in_flight=in_flight)
+        if input_tokens is not None:
+            self._calibration.used(passage.size, input_tokens)
 
-    def rate_limited(self, *, sent_at: float, now: float) -> list[Change]:
-        """A 429. Where the rate limit is known it is the rate that gives way; where not, the concurrency."""
-        per_minute = self._pacer.per_minute
-        if per_minute is not None:
-            if self._pacer.refused(sent_at=sent_at, now=now):
-                return [Change("requests_per_minute", per_minute * self._pacer.share(now), "refused")]
-        elif self._concurrency.refused(sent_at=sent_at, now=now):
-            return [Change("concurrency", self._concurrency.limit, "refused")]
-        return []
-
-    def learn(self, hints: LimitHints, now: float) -> list[Change]:
-        """What headers announce: lower is adopted at once, higher gradually, and never above the recipe's own limit."""
-        changes = []
-        requests = _adopted(self._limits.requests_per_minute, self._pacer.per_minute, hints.requests_per_minute)
-        if requests is not None:
-            self._pacer.per_minute = requests
-            changes.append(Change("requests_per_minute", requests, "announced"))
-        tokens = _adopted(self._limits.tokens_per_minute, self._bucket.per_minute, hints.tokens_per_minute)
-        if tokens is not None:
-            self._bucket.change(tokens, now)
-            changes.append(Change("tokens_per_minute", tokens, "announced"))
+    def rate_limited(self, passage: Passage, failure: Failure, now: float) -> list[Change]:
+        """A 429. It is the rate of the limit it names that gives way, or of the one that it seems to be."""
+        self._calibration.refused(passage.mark)
+        by = failure.limited_by or self._attribution.limited_by
+        binds, taken, other, others = self._requests, passage.requests, self._tokens, passage.tokens
+        if by is LimitedBy.TOKENS:
+            binds, taken, other, others = other, others, binds, taken
+        changes = binds.refused(taken, again_in_s=failure.retry_after_s, now=now)
+        other.not_refused(others)
+        if failure.limited_by is None and changes:
+            self._attribution.refused(passage.at, requests=passage.requests.net, tokens=passage.tokens.net)
+            if self._attribution.limited_by is not by:
+                other.begin(now)
+                binds.open(now)
+        elif self._requests.is_starting and self._tokens.found is not None:
+            self._requests.open(now)
+        if self._requests.is_starting:
+            self._requests.start_slower(now, failure.retry_after_s)
         return changes
 
+    def learn(self, hints: LimitHints, passage: Passage, now: float) -> list[Change]:
+        """What a reply's headers announce."""
+        changes = self._requests.announced(hints.requests_per_minute, hints.requests_remaining, passage.requests, now)
+        changes += self._tokens.announced(hints.tokens_per_minute, hints.tokens_remaining, passage.tokens, now)
+        limit, remaining = hints.tokens_per_minute, hints.tokens_remaining
+        if limit is not None and remaining is not None:
+            self._calibration.announced(passage.mark, missing=limit - remaining, per_s=limit / 60)
+        return changes + self._requests.settled(now) + self._tokens.settled(now)
+
     def levels(self, now: float, *, model: str, in_flight: int) -> list[LimitLevel]:
-        """Each limit that is known, with how much of it is used."""
+        """Each limit that is known or found, with how much of it is used."""
         levels = [LimitLevel(model=model, kind="concurrency", limit=self._concurrency.limit, used=in_flight)]
-        for kind, limit, meter in (
-            ("requests_per_minute", self._pacer.per_minute, self.requests),
-            ("tokens_per_minute", self._bucket.per_minute, self.tokens),
-        ):
+        for rate in (self._requests, self._tokens):
+            limit = rate.in_force
             if limit is not None:
-                levels.append(LimitLevel(model=model, kind=kind, limit=limit, used=meter.per_minute(now)))
+                levels.append(LimitLevel(model=model, kind=rate.kind, limit=limit, used=rate.used.per_minute(now)))
         return levels
-
-
-def _adopted(configured: float | None, current: float | None, announced: int | None) -> float | None:
-    """The limit to change to, or None to leave it as it is."""
-    if announced is None:
-        return None
-    wanted = float(announced) if configured is None else min(configured, float(announced))
-    if current is None or wanted < current:
-        return wanted
-    return min(wanted, current * RAISE_PER_REPLY) if wanted > current else None

@@ -20,10 +20,12 @@ from tunemill.clock import Clock, wait_for
 from tunemill.engine import telling
 from tunemill.engine.budget import Budget
 from tunemill.engine.flight import in_flight_most
-from tunemill.engine.gates import Change, Gates, Wait
+from tunemill.engine.gates import Gates, Wait
 from tunemill.engine.health import Health, Listener
 from tunemill.engine.pacing import LaneLimits
+from tunemill.engine.passage import Passage
 from tunemill.engine.queue import JobQueue
+from tunemill.engine.rates import Change
 from tunemill.engine.retry import NO_ATTEMPT, Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide, outage_too_long
 from tunemill.engine.work import Executor, Job, Prices, Recorder
 from tunemill.events import Event, LimitChanged
@@ -190,9 +192,9 @@ class LaneWorker:
     async def run(self) -> None:
         """Send what is in the queue, in order and within the limits, until the run ends."""
         while (job := await self._next()) is not None:
-            limit = self.gates.tokens_per_minute
-            if limit is not None and job.tokens > limit:
-                await self._give_up(job, _too_large(job, limit), None)
+            limit = self.gates.never_fits(job.size, refusals=job.refusals)
+            if limit is not None:
+                await self._give_up(job, _too_large(self.gates.tokens_of(job.size), limit), None)
             elif await self._admit(job):
                 self.in_flight += 1
                 job.is_in_flight = True
@@ -223,7 +225,7 @@ class LaneWorker:
                 self._reason = wait.reason
                 await wait_for(self._wake, self._tools.clock, wait.seconds)
             elif await self._pass_throttle() and self._may_still_leave(job):
-                self.gates.took(self._tools.clock.monotonic(), tokens=job.tokens)
+                job.passage = self.gates.took(self._tools.clock.monotonic(), size=job.size)
                 self._head = None
                 return True
         self._account(job, uncertain=0)
@@ -267,7 +269,7 @@ class LaneWorker:
             return Wait(WaitReason.BUDGET, None)
         if self.in_flight >= in_flight_most(self.gates.limits.concurrency):
             return Wait(WaitReason.CONCURRENCY, None)
-        return self.gates.blocked(self._tools.clock.monotonic(), tokens=job.tokens, in_flight=self._health.holding)
+        return self.gates.blocked(self._tools.clock.monotonic(), size=job.size, in_flight=self._health.holding)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
@@ -276,10 +278,12 @@ class LaneWorker:
         try:
             await self._tools.recorder.sent(job.request, job.attempts, job.worst)
             sent_at = self._tools.clock.monotonic()
+            assert job.passage is not None
+            self.gates.left(job.passage, sent_at)
             self._tools.emit(telling.sent(job))
             reply = await self._send(job)
             now = self._tools.clock.monotonic()
-            self._learn(reply.hints, now)
+            self._learn(reply.hints, job.passage, now)
             match reply:
                 case Delivered():
                     self._health.answered(job, now)
@@ -324,7 +328,9 @@ class LaneWorker:
         self._tools.budget.settle(job.worst, cost)
         job.is_reserved = False
         self._bad_requests, self._has_answered = 0, True
-        self.gates.answered(in_flight=self._health.holding)
+        assert job.passage is not None
+        input_tokens = None if usage is None else usage.input
+        self.gates.answered(job.passage, input_tokens=input_tokens, in_flight=self._health.holding)
         if usage is not None:
             self.gates.tokens.add(self._tools.clock.monotonic(), usage.input + usage.output)
         self._tools.emit(telling.completed(job, completion, cost, duration_s))
@@ -340,11 +346,12 @@ class LaneWorker:
             case GiveUp():
                 await self._give_up(job, failure, now - sent_at)
             case TryAgain():
+                if failure.retry_after_s is not None and decision.reason is WaitReason.RETRY_AFTER:
+                    # Before it is written down: meanwhile more would leave.
+                    self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
                 await self._record_failed_attempt(job, failure)
                 delay_s = self._delay_s(decision, now)
                 self._tools.emit(telling.attempt_failed(job, failure, delay_s, now - sent_at))
-                if failure.retry_after_s is not None and decision.reason is WaitReason.RETRY_AFTER:
-                    self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
                 self._land(job)
                 self.queue.put_back(job, due_at=now + delay_s, reason=decision.reason)
             case StopRun():
@@ -419,7 +426,8 @@ class LaneWorker:
         if failure.status is not None:
             self._health.replied(now)
         if failure.kind is FailureKind.RATE_LIMITED:
-            self._tell(self.gates.rate_limited(sent_at=sent_at, now=now))
+            assert job.passage is not None
+            self._tell(self.gates.rate_limited(job.passage, failure, now))
         elif failure.kind in _OUTAGE_KINDS:
             self._health.failed(job, failure, sent_at=sent_at, now=now)
         elif failure.kind is FailureKind.BAD_REQUEST:
@@ -442,8 +450,8 @@ class LaneWorker:
             self._owner.refused(outage_too_long(self._retry, last=self._health.last))
         self._wake.set()
 
-    def _learn(self, hints: LimitHints, now: float) -> None:
-        changes = self.gates.learn(hints, now)
+    def _learn(self, hints: LimitHints, passage: Passage, now: float) -> None:
+        changes = self.gates.learn(hints, passage, now)
         if changes:
             self._throttle.change(self.gates.requests_per_minute)
             self._tell(changes)
@@ -476,9 +484,9 @@ def _interrupted(message: str, *, may_be_billed: bool) -> Undelivered:
     return Undelivered(failure=failure, hints=LimitHints())
 
 
-def _too_large(job: Job, limit: float) -> Failure:
+def _too_large(tokens: float, limit: float) -> Failure:
     message = (
-        f"the provider would count {job.tokens} tokens for this request, more than tokens_per_minute = {limit:g} "
+        f"the provider would count {tokens:.0f} tokens for this request, more than tokens_per_minute = {limit:g} "
         "ever lets through: shorten the prompt, lower max_tokens or raise the limit"
     )
     return Failure(kind=FailureKind.TOO_LARGE, message=message, may_be_billed=False)

@@ -1,131 +1,121 @@
-"""How fast requests may leave, for one model: three limits as plain objects that take a time and return a wait.
+"""How fast requests may leave, for one model, as plain objects that take a time and return a wait.
 
-    RequestPacer      requests per minute, spread evenly
-    TokenBucket       tokens per minute, first come first served
-    ConcurrencyLimit  how many at once, learned
+    Allowance         so much a minute (requests, or tokens), spent evenly, first come first served
+    ConcurrencyLimit  how many at once, felt out while nothing is known
 
 None of them waits, polls or knows a clock. Times are seconds of one monotonic clock, rates are per minute.
 """
 
 from dataclasses import dataclass
 
-CATCH_UP_S = 0.25  # after a pause, so much of it may be made up for at once
-RATE_CUT = 0.8
-RATE_REGAIN_PER_S = 0.05
-RATE_SHARE_MIN = 0.05
-CONCURRENCY_START = 32
-CONCURRENCY_CUT = 0.7
+# A provider that enforces a minute's limit second by second holds a second's worth, and whatever its bucket cannot hold
+# is lost for ever. So the bucket is kept half full: half a second of ours may come too late and be made up for, and
+# half a second of requests may arrive bunched up without one being refused.
+START_SHARE = 0.75  # of a second's worth is taken to be there at first: somebody may have used the key just before
+USED_SHARE = 0.995  # of the limit; the rest gives back what the provider lost while it was slow itself
+MARGIN_S = 0.004  # whoever needs a whole bucket arrives so much later than when it is full
+CONCURRENCY_START = 1024
 
 
-class RequestPacer:
-    """Leaves every 60 / rate seconds, by a virtual schedule, so that lateness of one request delays no later one.
+class Allowance:
+    """A copy of the provider's bucket: it holds one second's worth (and at least 1) and refills evenly.
 
-    Each episode of refusals (429) cuts the rate to a share of the limit, once; the share grows back by itself.
+    Whatever is small beside it leaves when the bucket is half full. What needs more than a second's worth waits until
+    it is full and then drives it below zero, so that the average still holds and a big request is never starved.
     """
 
-    __slots__ = ("_cut_at", "_next_at", "_share", "per_minute")
+    __slots__ = ("_at", "_level", "_rate_per_s", "per_minute")
 
-    def __init__(self, per_minute: float | None) -> None:
+    def __init__(self, per_minute: float | None, now: float) -> None:
         self.per_minute = per_minute
-        self._next_at = float("-inf")
-        self._cut_at = float("-inf")
-        self._share = 1.0
-
-    def change(self, per_minute: float | None, now: float) -> None:
-        """A new limit from now on: the next request waits no longer than it would under that."""
-        self.per_minute = per_minute
+        self._rate_per_s = 0.0
+        self._level = 0.0
+        self._at = now
         if per_minute is not None:
-            self._next_at = min(self._next_at, now + 60.0 / (per_minute * self.share(now)))
+            self._begin(per_minute)
 
-    def delay(self, now: float) -> float:
-        """Seconds until the next request may leave."""
-        return 0.0 if self.per_minute is None else max(0.0, self._next_at - now)
-
-    def take(self, now: float) -> None:
-        """A request leaves now."""
-        if self.per_minute is not None:
-            interval = 60.0 / (self.per_minute * self.share(now))
-            self._next_at = max(self._next_at, now - CATCH_UP_S) + interval
-
-    def share(self, now: float) -> float:
-        """The part of the limit that is used at present, in (0, 1]."""
-        if self._share >= 1.0:
-            return 1.0
-        return min(1.0, self._share + max(0.0, now - self._cut_at) * RATE_REGAIN_PER_S)
-
-    def refused(self, *, sent_at: float, now: float) -> bool:
-        """A request that left at `sent_at` was refused. True where this began a new episode and cut the rate."""
-        if sent_at <= self._cut_at:
-            return False
-        self._share = max(RATE_SHARE_MIN, self.share(now) * RATE_CUT)
-        self._cut_at = now
-        return True
-
-
-class TokenBucket:
-    """Holds one second's worth. What needs more than that waits until it is full and then drives it below zero, so that
-    the average still holds and a big request is never starved: whoever asks first, leaves first."""
-
-    __slots__ = ("_at", "_level", "_per_minute")
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._per_minute = per_minute
-        self._level = 0.0 if per_minute is None else per_minute / 60
-        self._at = float("-inf")
+    def _begin(self, per_minute: float) -> None:
+        self._rate_per_s = per_minute * USED_SHARE / 60
+        self._level = self.capacity * START_SHARE
 
     @property
-    def per_minute(self) -> float | None:
-        """The limit; None where there is none."""
-        return self._per_minute
+    def capacity(self) -> float:
+        """What the provider's bucket holds."""
+        return 1.0 if self.per_minute is None else max(1.0, self.per_minute / 60)
 
     def change(self, per_minute: float | None, now: float) -> None:
-        """A new limit from now on; None is none."""
+        """A new limit from now on; None is none. A larger bucket holds more, a smaller one no more than fits."""
         self._refill(now)
+        before, capacity = self.per_minute, self.capacity
+        self.per_minute = per_minute
         if per_minute is None:
-            self._per_minute = None
             return
-        self._level = per_minute / 60 if self._per_minute is None else min(self._level, per_minute / 60)
-        self._per_minute = per_minute
-        self._at = now
+        if before is None:
+            self._begin(per_minute)
+        else:
+            self._rate_per_s = per_minute * USED_SHARE / 60
+            self._level = min(self._level + max(0.0, self.capacity - capacity), self.capacity)
 
     def delay(self, now: float, amount: float) -> float:
-        """Seconds until a request of so many tokens may leave."""
-        if self._per_minute is None:
+        """Seconds until a request of so much may leave."""
+        if self.per_minute is None:
             return 0.0
         self._refill(now)
-        rate = self._per_minute / 60
-        return max(0.0, (min(amount, rate) - self._level) / rate)
+        missing = self._needed(amount) - self._level
+        # Refilling adds rounding errors of about 1e-12, and no clock is that exact.
+        return missing / self._rate_per_s if missing > 1e-9 * self.capacity else 0.0
 
-    def take(self, now: float, amount: float) -> None:
-        """A request of so many tokens leaves now."""
-        if self._per_minute is not None:
+    def take(self, now: float, amount: float) -> float:
+        """A request of so much is let through now; gives how much room was left in the bucket before."""
+        if self.per_minute is None:
+            return 0.0
+        self._refill(now)
+        room = self.capacity - self._level
+        # What finds the bucket full has no room for arriving a little early.
+        self._level -= amount + max(0.0, MARGIN_S * self._rate_per_s - max(0.0, self.capacity - amount) / 2)
+        return room
+
+    def left(self, now: float, *, taken_at: float, room: float) -> None:
+        """It left only now: what the provider's bucket could not hold meanwhile is lost. `room` is what `take` gave."""
+        if self.per_minute is not None and now > taken_at:
+            self._level -= max(0.0, (now - taken_at) * self._rate_per_s - room)
+
+    def empty(self, now: float, left: float = 0.0) -> None:
+        """The provider says that at most so much is left."""
+        if self.per_minute is not None:
             self._refill(now)
-            self._level -= amount
+            self._level = min(self._level, left)
+
+    def give(self, now: float, amount: float) -> None:
+        """The provider has so much more (below zero: less) than was thought."""
+        if self.per_minute is not None:
+            self._refill(now)
+            self._level = min(self.capacity, self._level + amount)
 
     def level(self, now: float) -> float:
-        """Tokens that are free now; below zero while a big request is being paid off."""
+        """What the provider's bucket holds now, as far as is known; below zero while a big request is paid off."""
         self._refill(now)
         return self._level
 
+    def _needed(self, amount: float) -> float:
+        capacity = self.capacity
+        return (capacity + min(amount, capacity)) / 2
+
     def _refill(self, now: float) -> None:
-        if self._per_minute is not None and now > self._at:
-            rate = self._per_minute / 60
-            if self._at != float("-inf"):
-                self._level = min(rate, self._level + (now - self._at) * rate)
+        if now > self._at:
+            self._level = min(self.capacity, self._level + (now - self._at) * self._rate_per_s)
             self._at = now
 
 
 class ConcurrencyLimit:
-    """How many requests may be under way. Grows by one for each answer, but only while it is what binds; is cut once an
-    episode of refusals."""
+    """How many requests may be under way. Grows by one for each answer, but only while it is what binds."""
 
-    __slots__ = ("_cut_at", "_limit", "most")
+    __slots__ = ("_limit", "most")
 
     def __init__(self, most: int, *, start: int = CONCURRENCY_START) -> None:
         assert most >= 1, most
         self.most = most
         self._limit = float(min(most, start))
-        self._cut_at = float("-inf")
 
     @property
     def limit(self) -> int:
@@ -142,14 +132,6 @@ class ConcurrencyLimit:
         """An answer came while so many were under way (itself included)."""
         if in_flight >= self.limit:
             self._limit = min(float(self.most), self._limit + 1.0)
-
-    def refused(self, *, sent_at: float, now: float) -> bool:
-        """A request that left at `sent_at` was refused. True where this began a new episode and cut the limit."""
-        if sent_at <= self._cut_at:
-            return False
-        self._limit = max(1.0, self._limit * CONCURRENCY_CUT)
-        self._cut_at = now
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

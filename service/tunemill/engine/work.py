@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+from tunemill.engine.passage import Passage
+from tunemill.engine.size import Size
 from tunemill.model import (
     Completion,
     Delivered,
@@ -39,7 +41,7 @@ class Job:
     request: Request
     places: list[Place]
     worst: Picodollars
-    tokens: int  # what the provider is expected to count when it admits the request
+    size: Size  # by which the gates tell what the provider will count when it admits the request
     attempts: int = 0  # all sendings, over restarts
     failures: int = 0  # failed attempts that count against attempts_max, in this process
     failures_in_row: int = 0  # those of the circuit's row of failures with the number `failed_row`
@@ -49,6 +51,7 @@ class Job:
     is_in_flight: bool = False
     ticket: int = 0  # its number among all that left for its model
     troubled_since: float | None = None
+    passage: Passage | None = None  # of the attempt that is under way
 
 
 class Standing(Enum):

@@ -44,7 +44,7 @@ class Admin:
         return response(json_reply({"status": "ok"}))
 
     async def _books(self, _: Request) -> Response:
-        return response(json_reply(self._completions.books.totals()))
+        return response(json_reply(self._completions.read_books()))
 
     async def _bodies(self, request: Request) -> Response:
         """JSON lines, one a distinct body; `?billed_min=2` leaves out those that were billed less often."""

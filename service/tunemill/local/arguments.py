@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
+from tunemill.local.admission import Admission, Rule
 from tunemill.local.faults import Fault, FaultRates
 from tunemill.local.options import JobPace, LlamaOptions, ServerOptions, SideEffect
 
@@ -50,6 +51,11 @@ def parse_arguments(argv: Sequence[str], *, program: str = PROGRAM) -> ServerOpt
         output_tokens=parsed.output_tokens,
         requests_per_minute=parsed.requests_per_minute,
         tokens_per_minute=parsed.tokens_per_minute,
+        admission=Admission(
+            rule=Rule(parsed.admission),
+            characters_per_token=parsed.characters_per_token,
+            announced=not parsed.no_limit_headers,
+        ),
         quota_usd=parsed.quota_usd,
         input_usd_per_million=parsed.input_usd_per_million,
         output_usd_per_million=parsed.output_usd_per_million,
@@ -112,7 +118,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--requests-per-minute", type=_number(0, above=True), default=math.inf, help="(no limit)")
     add("--tokens-per-minute", type=_number(0, above=True), default=math.inf,
-        help="(no limit); a request counts max_tokens and a quarter of its characters")  # fmt: skip
+        help="(no limit); what a request counts as is said by --admission")  # fmt: skip
+    add("--admission", choices=[rule.value for rule in Rule], default="sum",
+        help="a request counts as its max_tokens and an estimate of its prompt (sum), the larger of the two, the "
+        "prompt alone, or as sum until what was not used is given back with the answer (usage)")  # fmt: skip
+    add("--characters-per-token", type=_number(0, above=True), default=4.0, help="of that estimate (4)")
+    add("--no-limit-headers", action="store_true", help="announce no limits: clients have to find out")
     add("--quota-usd", type=_number(0), default=math.inf, help="dollars after which 429 insufficient_quota is all")
     add("--input-usd-per-million", type=_number(0), help="price of a million tokens, instead of the public list's")
     add("--output-usd-per-million", type=_number(0), help="price of a million tokens, instead of the public list's")

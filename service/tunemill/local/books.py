@@ -77,6 +77,7 @@ class Books:
         self.bodies = BodyCounts()
         self.received = 0
         self.admitted = 0
+        self.tokens_counted = 0  # by the limiter, of what it admitted, less what it gave back
         self.rate_limited = 0
         self.billed = 0
         self.billed_again = 0
@@ -110,6 +111,15 @@ class Books:
             self.arrivals.extend(0 for _ in range(second + 1 - len(self.arrivals)))
         self.arrivals[second] += 1  # a clock that was set back counts in one of the last seconds
 
+    def admit(self, tokens: int) -> None:
+        """The limits let it in, and counted it as so many tokens."""
+        self.admitted += 1
+        self.tokens_counted += tokens
+
+    def give_back(self, tokens: int) -> None:
+        """So many of them were not used."""
+        self.tokens_counted -= tokens
+
     def leave(self) -> None:
         """The request that came in is dealt with, whatever became of it."""
         self.in_flight -= 1
@@ -139,6 +149,7 @@ class Books:
         return {
             "received": self.received,
             "admitted": self.admitted,
+            "tokens_counted": self.tokens_counted,
             "rate_limited": self.rate_limited,
             "billed": self.billed,
             "delivered": self.delivered,

@@ -1,6 +1,5 @@
 """A completion request as a value: what is read out of its body, and what is wrong with it. Parsing happens here."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -39,13 +38,6 @@ class Call:
     output_tokens_max: int | None
     choices: int
     stop: Sequence[str]
-
-    @property
-    def admission_tokens(self) -> int:
-        """What the limiter counts before anything is produced: the output's bound and an estimate of the prompt."""
-        return (self.output_tokens_max or 0) * self.choices * self.prompts + math.ceil(
-            self.prompt_characters / CHARACTERS_PER_TOKEN
-        )
 
 
 def tokens_in(characters: int) -> int:

@@ -42,6 +42,7 @@ class Case:
     digest: bytes
     draw: Chance
     headers: Headers
+    counted: int  # tokens, by the limiter
 
 
 class Completions:
@@ -68,6 +69,10 @@ class Completions:
         self._authorization = None if api_key is None else b"Bearer " + api_key.encode()
         self._monotonic = monotonic
         self._wall = wall
+
+    def read_books(self) -> dict[str, object]:
+        """The totals, and when they were read."""
+        return {**self.books.totals(), "at": self._wall()}
 
     def authorized(self, headers: Headers) -> bool:
         """Whether the request carries the key, where one is asked for."""
@@ -97,17 +102,26 @@ class Completions:
             await self._turn_away(call, wire, books)
             return
         limiter = self.controls.limiter(call.model, self._monotonic())
-        denied = limiter.admit(call.admission_tokens, self._monotonic())
-        headers = limiter.headers()
+        admission = self.controls.settings.admission
+        counted = admission.tokens(call)
+        denied = limiter.admit(counted, self._monotonic())
+        headers = limiter.headers() if admission.announced else ()
         if denied is not None:
             books.rate_limited += 1
             await self._turn_away(limit_reply(call.model, denied).plus(headers), wire, books)
             return
-        books.admitted += 1
+        books.admit(counted)
         draw = self.chances.of_draw(digest, books.bodies.draw(number))
         request_id = (b"x-request-id", b"req_" + draw.seed[-24:].hex().encode())
         case = Case(
-            call=call, wire=wire, books=books, number=number, digest=digest, draw=draw, headers=(*headers, request_id)
+            call=call,
+            wire=wire,
+            books=books,
+            number=number,
+            digest=digest,
+            draw=draw,
+            headers=(*headers, request_id),
+            counted=counted,
         )
         await self._serve(case, self.controls.settings.faults.draw(draw.number(b"fault")))
 
@@ -152,6 +166,11 @@ class Completions:
     def _bill(self, case: Case, answer: Answer) -> None:
         price = self.prices.price(case.call.model)
         case.books.bill(case.number, price, answer.input_tokens, answer.output_tokens)
+        back = self.controls.settings.admission.given_back(case.counted, answer.input_tokens, answer.output_tokens)
+        if back:
+            case.books.give_back(back)
+            now = self._monotonic()
+            self.controls.limiter(case.call.model, now).tokens.give_back(back, now)
 
     async def _spoil(self, case: Case, fault: Fault | None, body: bytes) -> None:
         match fault:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunemill.local.admission import COMMON, Admission, Rule
 from tunemill.local.faults import NO_FAULTS, FaultRates
 from tunemill.local.limits import NO_LIMITS, Limiter, Limits
 
@@ -14,9 +15,12 @@ _MODELS_MAX = 10_000  # a client that invents model names must not grow the serv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings in force. `paused` accepts every request and answers none; `refusing` answers 503 to all."""
+    """The settings in force. `others_share` of each limit is taken by somebody else with the same key. `paused` accepts
+    every request and answers none; `refusing` answers 503 to all."""
 
     limits: Limits = NO_LIMITS
+    admission: Admission = COMMON
+    others_share: float = 0.0
     latency_s: float = 0.0
     latency_sigma: float = 0.0
     output_tokens: int = 200
@@ -30,6 +34,10 @@ class Settings:
         return {
             "requests_per_minute": _finite(self.limits.requests_per_minute),
             "tokens_per_minute": _finite(self.limits.tokens_per_minute),
+            "admission": self.admission.rule.value,
+            "characters_per_token": self.admission.characters_per_token,
+            "limits_announced": self.admission.announced,
+            "others_share": self.others_share,
             "latency_s": self.latency_s,
             "latency_sigma": self.latency_sigma,
             "output_tokens": self.output_tokens,
@@ -56,6 +64,10 @@ def _changed_one(settings: Settings, key: str, value: Any) -> Settings:
             return replace(settings, limits=replace(settings.limits, requests_per_minute=_limit(key, value)))
         case "tokens_per_minute":
             return replace(settings, limits=replace(settings.limits, tokens_per_minute=_limit(key, value)))
+        case "admission" | "characters_per_token" | "limits_announced":
+            return replace(settings, admission=_admission(settings.admission, key, value))
+        case "others_share":
+            return replace(settings, others_share=min(1.0, _number(key, value)))
         case "quota_usd":
             return replace(settings, quota_usd=math.inf if value is None else _number(key, value))
         case "latency_s":
@@ -76,6 +88,23 @@ def _changed_one(settings: Settings, key: str, value: Any) -> Settings:
 
 def _limit(key: str, value: Any) -> float:
     return math.inf if value is None else _number(key, value, above=0)
+
+
+def _admission(admission: Admission, key: str, value: Any) -> Admission:
+    match key:
+        case "admission":
+            return replace(admission, rule=_rule(value))
+        case "characters_per_token":
+            return replace(admission, characters_per_token=_number(key, value, above=0))
+        case _:
+            return replace(admission, announced=_flag(key, value))
+
+
+def _rule(value: Any) -> Rule:
+    rules = [rule.value for rule in Rule]
+    if value not in rules:
+        raise ValueError(f"admission must be one of {', '.join(rules)}, not {value!r}")
+    return Rule(value)
 
 
 def _flag(key: str, value: Any) -> bool:
@@ -113,6 +142,8 @@ class Controls:
         """Put other settings in force. Limits that change start with full buckets."""
         if settings.limits != self.settings.limits:
             self._limiters.clear()
+        for limiter in self._limiters.values():
+            limiter.others_share = settings.others_share
         self.settings = settings
         if settings.paused:
             self._running.clear()
@@ -126,6 +157,7 @@ class Controls:
             if len(self._limiters) >= _MODELS_MAX:
                 self._limiters.clear()
             limiter = self._limiters[model] = Limiter(self.settings.limits, now)
+            limiter.others_share = self.settings.others_share
         return limiter
 
     async def unpaused(self) -> None:

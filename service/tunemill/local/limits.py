@@ -81,10 +81,24 @@ class Gauge:
         wait_s = self.enforced.wait_s(amount)
         return Denied(kind=self.kind, limit=self.limit, requested=amount, wait_s=wait_s) if wait_s > 0 else None
 
+    def share(self, share: float, passed_s: float, now: float) -> None:
+        """Somebody else took this share of what was refilled, as far as it was there."""
+        if not math.isinf(self.limit):
+            for bucket in (self.enforced, self.minute):
+                bucket.refill(now)
+                bucket.level -= max(0.0, min(bucket.level, share * bucket.rate_per_s * passed_s))
+
     def take(self, amount: int) -> None:
         """Take `amount`, which `check` has just admitted."""
         self.enforced.level -= amount
         self.minute.level -= amount
+
+    def give_back(self, amount: int, now: float) -> None:
+        """Give back what was taken too much."""
+        if amount > 0 and not math.isinf(self.limit):
+            for bucket in (self.enforced, self.minute):
+                bucket.refill(now)
+                bucket.level = min(bucket.capacity, bucket.level + amount)
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """What the hosted API announces about this limit; nothing where there is none."""
@@ -100,16 +114,22 @@ class Gauge:
 
 
 class Limiter:
-    """Both limits of one model."""
+    """Both limits of one model. `others_share` of each is taken by somebody else with the same key, evenly."""
 
-    __slots__ = ("requests", "tokens")
+    __slots__ = ("_others_at", "others_share", "requests", "tokens")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.requests = Gauge("requests", limits.requests_per_minute, now)
         self.tokens = Gauge("tokens", limits.tokens_per_minute, now)
+        self.others_share = 0.0
+        self._others_at = now
 
     def admit(self, tokens: int, now: float) -> Denied | None:
         """Take one request and `tokens` tokens, both or neither; says why where neither."""
+        passed_s, self._others_at = now - self._others_at, now
+        if self.others_share > 0:
+            for gauge in (self.requests, self.tokens):
+                gauge.share(self.others_share, passed_s, now)
         denied = self.requests.check(1, now) or self.tokens.check(tokens, now)
         if denied is None:
             self.requests.take(1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from tunemill.local.admission import COMMON, Admission
 from tunemill.local.controls import Settings
 from tunemill.local.faults import NO_FAULTS, FaultRates
 from tunemill.local.limits import Limits
@@ -62,6 +63,7 @@ class ServerOptions:
     output_tokens: int = 200
     requests_per_minute: float = math.inf
     tokens_per_minute: float = math.inf
+    admission: Admission = COMMON
     quota_usd: float = math.inf
     input_usd_per_million: float | None = None
     output_usd_per_million: float | None = None
@@ -78,6 +80,7 @@ class ServerOptions:
         """What of it can be changed while the server runs."""
         return Settings(
             limits=Limits(requests_per_minute=self.requests_per_minute, tokens_per_minute=self.tokens_per_minute),
+            admission=self.admission,
             latency_s=self.latency_s,
             latency_sigma=self.latency_sigma,
             output_tokens=self.output_tokens,
