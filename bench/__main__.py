@@ -25,10 +25,13 @@ def main() -> int:
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))  # servers and clients inherit it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no server stays behind
-    found = [_measured(name, arguments) for name in arguments.names or available()]
-    sections = [section for section in found if section is not None]
-    if arguments.write:
-        report.keep(sections, NAMES)
+    sections = []
+    for name in arguments.names or available():
+        section = _measured(name, arguments)
+        if section is not None:
+            sections.append(section)
+            if arguments.write:  # at once: whoever interrupts the rest keeps what has been measured
+                report.keep([section], NAMES)
     sys.stdout.write("\n" + report.markdown(sections))
     return 0 if all(not section.problem for section in sections) else 1
 

@@ -28,6 +28,12 @@ def test_the_command_names_every_part() -> None:
     assert [name for name in available() if name not in shown.stdout] == []
 
 
+def test_the_results_are_what_was_measured() -> None:
+    """RESULTS.md is rendered from results.json and nothing else; nobody has mended a figure by hand."""
+    page = (ROOT / "bench" / report.RESULTS).read_text(encoding="utf-8")
+    assert page == report.markdown(report.stored())
+
+
 def test_a_part_that_is_measured_again_replaces_itself_alone(tmp_path: Path) -> None:
     """The other parts keep their figures, dates and versions, and the order stays."""
     first = [_section(name, one("speed", 1.0, "x")) for name in NAMES[:2]]
