@@ -73,6 +73,7 @@ def test_a_disk_that_fails_in_mid_run(bench: Bench, torture_seed: int, figures: 
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_disk_that_fails_at_every_call(bench: Bench, error: str, part: int, figures: Figures) -> None:

@@ -10,29 +10,28 @@ from random import Random
 import pytest
 from tests.support.torture import Figures
 from tests.torture.strikes import Plan, Point
-from tests.torture.whole_run import IN_ONE_PLACE, Bench, Case
+from tests.torture.whole_run import IN_ONE_PLACE, KILLED, Bench, Case
 
-KILLED = -9
 IN_SHORT = 12
 PARTS = 8
+LONG_S = 3600
 
 
-def killed_and_resumed(bench: Bench, point: Point, luck: Random, *, again: bool = False) -> int:
+def killed_and_resumed(bench: Bench, point: Point, luck: Random, *, again: Point | None = None) -> int:
     """One case; how often it was killed. A point that this run does not come to is none: batches fall differently.
 
-    `again` kills the process that resumes, too, somewhere.
+    `again` is where the process that resumes is killed as well.
     """
     case = bench.case()
     kills = _killed(case, case.plan(point, power_seed=_power(luck)))
-    if again:
-        second = luck.choice(bench.points)
-        kills += _killed(case, case.plan(second, power_seed=_power(luck)))
+    if again is not None:
+        kills += _killed(case, case.plan(again, power_seed=_power(luck)))
     end = case.run()
     assert end.code == 0, (str(point), end)
     try:
         case.check(kills=kills)
     except AssertionError as error:
-        raise AssertionError(f"killed {point}, {'and again, ' if again else ''}in {case.root}") from error
+        raise AssertionError(f"killed {point}, then {again}, in {case.root}") from error
     return kills
 
 
@@ -61,11 +60,28 @@ def test_a_dozen_kills_spread_over_all_kinds(bench: Bench, torture_seed: int, fi
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(LONG_S)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_every_point(bench: Bench, part: int, torture_seed: int, figures: Figures) -> None:
-    """Every one of the hundreds; in a third of the cases the process that resumes is killed as well."""
+    """Every one of the hundreds of points of an uninterrupted run."""
     luck = Random(f"{torture_seed} {part}")
     mine = bench.points[part::PARTS]
-    killed = sum(killed_and_resumed(bench, point, luck, again=luck.random() < 1 / 3) for point in mine)
+    killed = sum(killed_and_resumed(bench, point, luck) for point in mine)
     figures.say(points=len(mine), killed=killed)
+    assert killed >= len(mine) * 0.8
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(LONG_S)
+@pytest.mark.parametrize("part", range(PARTS // 2))
+def test_killed_again_while_it_recovers(bench: Bench, part: int, torture_seed: int, figures: Figures) -> None:
+    """The process that resumes is killed as well: at every kind of point that it has, after a kill somewhere before."""
+    luck = Random(f"{torture_seed} again {part}")
+    points = bench.points_of_recovery()
+    mine = sorted({point.kind for point in points})[part :: PARTS // 2]
+    killed = 0
+    for kind in mine:
+        again = luck.choice([point for point in points if point.kind == kind])
+        killed += killed_and_resumed(bench, luck.choice(bench.points), luck, again=again)
+    figures.say(cases=len(mine), killed=killed)
     assert killed >= len(mine) * 0.8

@@ -34,6 +34,7 @@ def test_lives_in_bad_weather(torture_seed: int, figures: Figures) -> None:
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_thousands_of_lives_in_bad_weather(part: int, torture_seed: int, figures: Figures) -> None:
     """The same, thousands of times."""

@@ -22,6 +22,7 @@ from tunemill.model import PICODOLLARS_PER_USD
 ROWS = 16
 CONCURRENCY = 4
 BUDGET_USD = 2.0
+KILLED = -9
 UPLOADS = 2  # train and validation
 DEADLINE_S = 100.0
 MORE = f"""\
@@ -116,6 +117,14 @@ class Bench:
         case.check()
         self.points = points_in(Path(case.log))
         self.whole = case.files()
+
+    def points_of_recovery(self) -> list[Point]:
+        """Those of a run that goes on where another was killed with half a line of the journal written."""
+        case = self.case()
+        torn = [point for point in self.points if point.name.startswith("write journal/0") and point.when == "half"]
+        assert case.run(case.plan(torn[len(torn) // 2])).code == KILLED
+        assert case.run(Plan(root=case.root, shadow=case.shadow, log=case.log)).code == 0
+        return points_in(Path(case.log))
 
     def case(self) -> "Case":
         """A run that has not begun; the books are new."""

@@ -94,7 +94,7 @@ class Wrapped:
             is_new = bool(flags & os.O_CREAT) and not os.path.lexists(watched)
             name = f"create {self._name(watched)}"
             if is_new:
-                self._strike(name, When.BEFORE)
+                self._strike_named(name, watched)
             descriptor = self._real["open"](path, flags, mode, dir_fd=dir_fd)
             self._paths[descriptor] = watched
             if is_new:
@@ -131,6 +131,14 @@ class Wrapped:
             done += write(view[done:])
             self._strike(name, When.AFTER)
             return done
+
+    def _strike_named(self, name: str, path: Path) -> None:
+        """Before a call that is given a name: its errors carry the name, as the operating system's do."""
+        try:
+            self._strike(name, When.BEFORE)
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
     def _struck_half(self, name: str) -> bool:
         """Whether the other half may be written too. A disk that is full by then says so at the next call."""
@@ -170,7 +178,7 @@ class Wrapped:
                 return call(path, *args, **more)
             with self._lock:
                 name = f"{verb} {self._name(self._watched(args[0]) or watched if verb == 'replace' else watched)}"
-                self._strike(name, When.BEFORE)
+                self._strike_named(name, watched)
                 before(watched, *args)
                 done = call(path, *args, **more)
                 self._strike(name, When.AFTER)
