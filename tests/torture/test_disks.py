@@ -65,11 +65,11 @@ def test_a_disk_that_fails_in_mid_run(bench: Bench, torture_seed: int, figures: 
     stopped = 0
     for number in range(IN_SHORT):
         error = list(ERRORS)[number % len(ERRORS)]
-        points = points_of(bench, error)
+        points = [point for point in points_of(bench, error) if ".index" not in point.name]  # a cache is no reason
         kind = luck.choice(sorted({point.kind for point in points}))
         stopped += failed_and_resumed(bench, luck.choice([point for point in points if point.kind == kind]), error)
     figures.say(cases=IN_SHORT, stopped=stopped)
-    assert stopped
+    assert stopped >= IN_SHORT // 3
 
 
 @pytest.mark.torture
