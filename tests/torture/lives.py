@@ -17,6 +17,7 @@ from tests.support.recorder import State
 from tests.torture.weather import BAD, CALM, DOOMING, PASSING, Sky, climate_of
 
 from tunemill.engine import Ending, LaneLimits, Place, RetryLimits, Unrenderable
+from tunemill.engine.flight import in_flight_most
 from tunemill.events import Event
 from tunemill.model import FailureKind, Request, Row, RunState
 
@@ -183,7 +184,7 @@ class Life:
         for request, times in sky.times.items():
             assert times <= failed[request] + ended[request] + (request in journal.unresolved), request
         for lane, limits in world._limits.items():
-            assert sky.most_by_lane[lane] <= limits.concurrency, (lane, sky.most_by_lane)
+            assert sky.most_by_lane[lane] <= in_flight_most(limits.concurrency), (lane, sky.most_by_lane)
         self._check_rate()
         self._check_failures()
         self.endings["killed" if ending is None else ending.state.value] += 1
