@@ -157,6 +157,9 @@ async def test_a_changed_byte_in_the_last_line_never_makes_another_line(folder: 
         with pytest.raises(RunFolderError, match="damaged"):
             open_for_reading(folder)
     path.write_bytes(content[:-1] + b"\0")
+    with pytest.raises(RunFolderError, match="damaged"):  # all of the line is there
+        open_for_reading(folder)
+    path.write_bytes(content[:-2] + b"\0\0")
     assert lines_of(folder) == [plain(line) for line in lines[:2]]
 
 

@@ -31,7 +31,9 @@ def rows_of(journal: Journal) -> Iterator[tuple[int, Row]]:
 def _rows_at(journal: Journal, positions: Iterable[int]) -> Iterator[tuple[int, Row]]:
     for position in positions:
         found = journal.index.row_at(position)
-        if found is not None:
+        if (
+            found is not None and found[1].location.length
+        ):  # a damaged line had the fields: the next run notes them anew
             record = journal.reader.read(found[1].location)
             yield position, Row(id=record["row"], fields=record["fields"])
 
@@ -53,10 +55,10 @@ def _chains(
     step = steps[len(answers)]
     parent = next(reversed(answers.values())).request_id[:KEY_DIGITS] if answers else ""
     for sample in range(above * step.samples, (above + 1) * step.samples):
-        slot = journal.index.slot(row.id, step.name, sample)
-        known = journal.index.slot_request(row.id, step.name, sample)
-        if slot is None or slot[1] != parent or known is None or known.state is not RequestState.COMPLETED:
+        served = journal.index.served(row.id, step.name, sample)
+        if served is None or served[0] != parent or served[1].state is not RequestState.COMPLETED:
             continue
+        known = served[1]
         extended = {**answers, step.name: _answer(journal, known, step.name, sample)}
         if len(extended) == len(steps):
             yield Candidate(position=position, row=row, sample=sample, answers=extended)

@@ -63,7 +63,9 @@ class JournalRecorder:
         # Positions behind this one are an earlier walk's: only where the row was seen last says something.
         known = self._index.row(row.id)
         if known is not None and known.position <= position and self._index.is_at(known.position, row.id):
-            return known.position == position
+            is_here = known.position == position
+            if not is_here or known.location.length:  # a damaged line had the fields: they are noted anew
+                return is_here
         has_fields = known is not None and known.location.length > 0
         self._append(RowSeen(position=position, row=row.id, fields=None if has_fields else row.fields))
         return True

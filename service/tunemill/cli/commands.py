@@ -214,6 +214,20 @@ def show(
 
 
 @app.command()
+def repair(
+    run: RunName,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", envvar="TUNEMILL_DRY_RUN", help="Change nothing; only say what would be done.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Set a damaged journal's lines aside, and say what has to be paid again. Nothing is deleted."""
+    from tunemill.cli.repair import repair_command
+
+    return repair_command(run, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
 def build(run: RunName, as_json: AsJson = False) -> None:
     """Make the dataset and the report from the answers there are.
 

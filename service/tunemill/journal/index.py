@@ -203,6 +203,12 @@ class Index:
         found = self._slot(slot_key(row_id, step, sample))
         return None if found is None else (found[0], "" if found[2] is None else digits_of(found[2]))
 
+    def served(self, row_id: str, step: str, sample: int) -> tuple[str, KnownRequest] | None:
+        """The parent of the request that serves a slot, as the journal has it, and what is known of that request."""
+        found = self._slot(slot_key(row_id, step, sample))
+        known = None if found is None else known_request(self._request(found[0]))
+        return None if found is None or known is None else ("" if found[2] is None else digits_of(found[2]), known)
+
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
         found = self._slot(slot_key(row_id, step, sample))

@@ -23,6 +23,7 @@ from tunemill.journal.lines import (
     Failed,
     Line,
     Opened,
+    Repaired,
     Reused,
     RowSeen,
     Sent,
@@ -182,7 +183,7 @@ def record(index: Index, line: Line, location: Location) -> None:
             index.put_slot(line.row, line.step, line.sample, line.request, line.parent)
         case SourceEnded():
             index.end_positions(line.rows)
-        case Opened() | AttemptFailed() | Ended():
+        case Opened() | AttemptFailed() | Ended() | Repaired():
             pass
         case _:
             assert_never(line)

@@ -7,7 +7,7 @@ line that does not check, or that says something else than these types, is `Dama
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -147,7 +147,16 @@ class Ended:
     rows: int = 0
 
 
-Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """Damaged pieces of the journal were set aside; `uncertain` is what may have been billed and only they told."""
+
+    at: float
+    uncertain: Picodollars
+    pieces: Sequence[str]
+
+
+Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended | Repaired
 
 
 def encode(line: Line) -> bytes:
@@ -293,6 +302,12 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "inputs": line.inputs,
         "rows": line.rows,
     },
+    Repaired: lambda line: {
+        "kind": "repaired",
+        "at": round(line.at, 3),
+        "uncertain_usd": usd(line.uncertain),
+        "pieces": line.pieces,
+    },
 }
 
 
@@ -366,4 +381,5 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "ended": lambda r: Ended(
         at=r["at"], state=r["state"], reason=r["reason"], inputs=r.get("inputs", ""), rows=r.get("rows", 0)
     ),
+    "repaired": lambda r: Repaired(at=r["at"], uncertain=picodollars(r["uncertain_usd"]), pieces=r["pieces"]),
 }

@@ -5,6 +5,7 @@ file and line, and is never skipped.
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,16 +65,22 @@ def _scan_segment(folder: Path, segment: int, offset: int, *, is_last: bool) -> 
         for line in handle:
             location = Location(segment, offset, len(line))
             if not line.endswith(b"\n") or b"\0" in line:
-                if is_last and _is_torn(line, handle):
+                if is_last and is_torn_tail(line, handle):
                     return
                 raise damage(path, line_number(folder, location), "it is cut off")
             yield location, line
             offset += len(line)
 
 
-def _is_torn(line: bytes, handle: IO[bytes]) -> bool:
-    """Whether this is what a crash leaves at the end of a file: the beginning of a line, or zeros up to the end."""
+def is_torn_tail(line: bytes, handle: IO[bytes]) -> bool:
+    """Whether this is what a crash leaves at the end of a file: the beginning of a line, or zeros up to the end.
+    `handle` stands behind the line."""
+    whole = line.rstrip(b"\0\n")
+    if (line == whole + b"\0" and _checks(whole + b"\n")) or (line == whole + b"\0\n" and _checks(whole + b"}\n")):
+        return False  # all of it is there: one of its last bytes was changed
     if line.endswith(b"\n"):
+        if b"\0" not in line:
+            return False
         return not line.partition(b"\0")[2].strip(b"\0\n") and not handle.read(1)
     # Only a file's end has no line break (more may follow by now: another process may be writing it). A line that is
     # whole but for its last byte was not torn: that byte was changed.
@@ -107,7 +114,8 @@ def damage(path: Path, line: int, what: str) -> RunFolderError:
         f"the journal is damaged: {what}",
         file=path,
         line=line,
-        mend="restore the file from a copy, or delete this line to give up what it records (it may be paid for again)",
+        mend=f"`tunemill repair {shlex.quote(str(path.parent.parent))}` sets aside what is damaged and says what that "
+        "costs; or restore the file from a copy",
     )
 
 

@@ -13,6 +13,7 @@ from tunemill.journal.lines import (
     Failed,
     Line,
     Opened,
+    Repaired,
     Reused,
     RowSeen,
     Sent,
@@ -119,6 +120,10 @@ class Totals:
                 self.version += line.rows != self.walked
                 self.rows = self.walked = line.rows
             case RowSeen() | Reused():
+                self.version += 1
+            case Repaired():
+                self.uncertain += line.uncertain
+                self.ended = None
                 self.version += 1
             case _:
                 assert_never(line)
