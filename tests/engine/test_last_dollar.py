@@ -11,6 +11,7 @@ from tests.engine.engine_support import FREE, MODEL, OTHER, Luck, World, rendere
 from tests.engine.test_simulations import expect_an_end
 
 from tunemill.engine import LaneLimits, Place, RetryLimits
+from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
 from tunemill.events import Completed
 from tunemill.model import FailureKind, Picodollars, Request, Row, RunState
 
@@ -133,7 +134,7 @@ async def test_rows_that_were_not_walked_yet_are_looked_at_within_bounds() -> No
     ending = await world.run([*sized(3_000, 5_000, word="large"), *small])
     assert ending.state is RunState.BUDGET_REACHED
     assert world.provider.sendings == []
-    assert world.most_pending <= FREE.concurrency + 64 + 512
+    assert world.most_pending <= FREE.concurrency + ROOM_BESIDE_CONCURRENCY + 512
 
 
 async def test_a_request_dearer_than_the_whole_budget_ends_nothing_and_is_named() -> None:

@@ -72,7 +72,7 @@ class Weather:
     def rows(self) -> int:
         """Enough for the time before and for the time after in which it is looked."""
         rate = self.concurrency / sum(self.latency_s) * 2
-        return int(rate * (self.after_s + self.recovery_s + SAMPLED_S + self.latency_s[1])) + 3 * self.concurrency + 20
+        return int(rate * (self.after_s + self.recovery_s + SAMPLED_S + self.latency_s[1])) + 4 * self.concurrency + 100
 
 
 SAMPLED_S = 8.0
@@ -130,7 +130,7 @@ async def weathered(weather: Weather, seed: int = 0) -> tuple[World, Weathered]:
         concurrency=weather.concurrency,
         timeout_s=weather.timeout_s,
     )
-    world = World(seed, limits={MODEL: limits}, luck=Luck(latency_s=weather.latency_s))
+    world = World(seed, limits={MODEL: limits}, luck=Luck(latency_s=weather.latency_s), write_s=(0.0, 0.002))
     provider = Weathered(world, weather)
     source = rows(weather.rows)
     run = world.open(source, executor=provider).run()
@@ -173,17 +173,17 @@ async def test_two_minutes_out_and_at_full_rate_ten_seconds_later(
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(60))
 async def test_any_outage_is_survived(seed: int) -> None:
     """As above, for what is drawn from a seed: other lengths, latencies, deadlines and numbers of requests."""
     luck = Random(f"weather {seed}")
-    quickest = luck.choice([0.05, 0.3, 1.0, 4.0])
+    quickest = luck.choice([0.2, 1.0, 2.0])
     weather = Weather(
         kind=luck.choice(list(Outage)),
-        concurrency=luck.choice([2, 6, 24, 48]),
+        concurrency=luck.choice([6, 12, 24]),
         latency_s=(quickest, quickest * luck.choice([1.0, 2.0, 4.0])),
-        lasts_s=luck.choice([90.0, 120.0, 300.0, 900.0]),
-        timeout_s=luck.choice([60.0, 120.0, 600.0]),
+        lasts_s=luck.choice([90.0, 120.0, 300.0]),
+        timeout_s=luck.choice([60.0, 120.0]),
     )
     world, provider = await weathered(weather, seed)
     expect_recovery(world, provider)

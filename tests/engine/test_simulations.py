@@ -13,6 +13,7 @@ from tests.engine.engine_support import FREE, MODEL, OTHER, Luck, World, failure
 from tests.support.recorder import State
 
 from tunemill.engine import LaneLimits, RetryLimits
+from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
 from tunemill.events import Completed, Failed, Sent
 from tunemill.model import FailureKind, Reply, Request, Row, RunState
 
@@ -206,7 +207,7 @@ async def test_pending_memory_does_not_depend_on_the_number_of_rows() -> None:
     for source in (rows(3000), [row_of({"text": str(number), "prompt": "the same"}) for number in range(3000)]):
         world = World(luck=Luck(latency_s=(0.1, 0.2)))
         await world.run(source)
-        assert world.most_pending <= FREE.concurrency + 64
+        assert world.most_pending <= FREE.concurrency + ROOM_BESIDE_CONCURRENCY
         assert world.dispatcher.counts.completed == 3000
 
 

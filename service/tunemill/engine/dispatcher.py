@@ -21,6 +21,7 @@ from itertools import chain, count
 
 from tunemill.clock import wait_for
 from tunemill.engine import telling
+from tunemill.engine.flight import PROBES_OUT_MAX
 from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
@@ -50,7 +51,7 @@ from tunemill.model import (
 from tunemill.plan import Chain
 from tunemill.statistics import LimitLevel
 
-ROOM_BESIDE_CONCURRENCY = 64
+ROOM_BESIDE_CONCURRENCY = 64 + PROBES_OUT_MAX  # probes that hang must not use up what there is to probe with
 SHELF_ROOM = 512  # so many that the budget is out of reach of are walked past, to look for some that still fit
 ROWS_A_BREATH = 100  # after so many rows that need nothing, others get a turn
 
