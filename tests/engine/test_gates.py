@@ -105,6 +105,25 @@ def test_an_episode_of_refusals_counts_once() -> None:
     assert unknown.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS), now + 0.2) == []
 
 
+def test_a_start_that_was_late_neither_bursts_nor_waits_for_long() -> None:
+    """A stall in the first second: what leaves after it leaves evenly, and after a refusal goes on within seconds."""
+    unknown = gates()
+    now, _ = sent(unknown, 0.0, until=1.0)
+    burst = []
+    while unknown.blocked(now + 2.0, size=SMALL, in_flight=0) is None:
+        burst.append(unknown.took(now + 2.0, size=SMALL))
+    rate = limit_of(unknown, "requests_per_minute", now + 2.0)
+    assert rate is not None
+    assert len(burst) <= rate / 60 * 0.06 + 2
+    for passage in burst:
+        unknown.left(passage, now + 4.0)
+    unknown.rate_limited(burst[0], refusal(LimitedBy.REQUESTS, 0.02), now + 4.0)
+    wait = unknown.blocked(now + 4.0, size=SMALL, in_flight=0)
+    assert wait is not None
+    assert wait.seconds is not None
+    assert wait.seconds < 2.0
+
+
 def test_it_is_the_limit_that_is_named_that_gives_way() -> None:
     """Tokens where tokens are refused; from then on requests are not held back any more."""
     unknown = gates()

@@ -106,7 +106,7 @@ def test_what_leaves_late_costs_only_what_the_bucket_could_not_hold() -> None:
 
 
 def test_a_changed_limit_holds_from_now_on() -> None:
-    """A lower one cuts what was saved up, a higher one adds what its bucket holds more; none knows no delay."""
+    """A lower one cuts what was saved up, a higher one adds what its bucket holds more; none is no delay."""
     allowance = Allowance(6000.0, 0.0)
     allowance.change(600.0, 5.0)
     assert allowance.level(5.0) == 10.0
@@ -124,6 +124,8 @@ def test_the_provider_is_believed_about_what_is_left() -> None:
     assert allowance.level(0.0) == 20.0
     allowance.empty(0.0, 50.0)
     assert allowance.level(0.0) == 20.0
+    allowance.put(0.0, 30.0)
+    assert allowance.level(0.0) == 30.0
     allowance.give(0.0, 1000.0)
     assert allowance.level(0.0) == 100.0
 

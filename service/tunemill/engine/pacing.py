@@ -43,8 +43,9 @@ class Allowance:
         """What the provider's bucket holds."""
         return 1.0 if self.per_minute is None else max(1.0, self.per_minute / 60)
 
-    def change(self, per_minute: float | None, now: float) -> None:
-        """A new limit from now on; None is none. A larger bucket holds more, a smaller one no more than fits."""
+    def change(self, per_minute: float | None, now: float, *, filled: float = 1.0) -> None:
+        """A new limit from now on; None is none. A smaller bucket holds no more than fits; of what a larger one holds
+        more, `filled` is there: with half of it, growth alone lets nobody leave earlier."""
         self._refill(now)
         before, capacity = self.per_minute, self.capacity
         self.per_minute = per_minute
@@ -54,7 +55,7 @@ class Allowance:
             self._begin(per_minute)
         else:
             self._rate_per_s = per_minute * USED_SHARE / 60
-            self._level = min(self._level + max(0.0, self.capacity - capacity), self.capacity)
+            self._level = min(self._level + max(0.0, self.capacity - capacity) * filled, self.capacity)
 
     def delay(self, now: float, amount: float) -> float:
         """Seconds until a request of so much may leave."""
@@ -85,6 +86,16 @@ class Allowance:
         if self.per_minute is not None:
             self._refill(now)
             self._level = min(self._level, left)
+
+    def put(self, now: float, level: float) -> None:
+        """The provider says that so much is left, whatever was thought."""
+        if self.per_minute is not None:
+            self._refill(now)
+            self._level = min(self.capacity, level)
+
+    def make_up(self, now: float, seconds: float) -> None:
+        """Of lateness no more than so many seconds are made up for."""
+        self.empty(now, (self.capacity + 1) / 2 + self._rate_per_s * seconds)
 
     def give(self, now: float, amount: float) -> None:
         """The provider has so much more (below zero: less) than was thought."""

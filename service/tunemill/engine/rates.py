@@ -10,6 +10,7 @@ from tunemill.engine.pacing import Allowance, RateMeter
 from tunemill.engine.search import RateSearch
 
 RAISE_PER_S = 1.15  # a higher announcement is followed gradually: gateways send now this provider's, now that one's
+START_MAKES_UP_S = 0.05
 JITTER_S = 0.25  # a bucket that held so much less than was thought was hit by chance, and not by another limit
 SYNC_SHARE = 0.3  # of how far an announced level is off
 SYNC_PER_S_MOST = 0.1  # of the limit: what others use is found out by refusals, or whoever takes most would get all
@@ -115,6 +116,8 @@ class RateLimit:
         """Seconds until a request of so much may leave."""
         if self._search.is_at_work:
             self._follow(now)
+        if self._search.is_starting:
+            self._allowance.make_up(now, START_MAKES_UP_S)
         return self._allowance.delay(now, amount)
 
     def take(self, now: float, amount: float) -> Taken:
@@ -125,6 +128,8 @@ class RateLimit:
 
     def left(self, taken: Taken, now: float) -> None:
         """It really left now."""
+        if self._search.is_starting:  # nothing is known that could have been lost
+            return
         self._allowance.left(now, taken_at=taken.at, room=taken.room)
 
     def refused(self, taken: Taken, *, again_in_s: float | None, now: float) -> list[Change]:
@@ -150,7 +155,7 @@ class RateLimit:
         if found is None:  # nothing was admitted yet by which it could be measured
             return []
         held_s = 0.0 if again_in_s is None else self._held_s(taken, again_in_s, found / 60)
-        self._allowance.empty(now, max(0.0, held_s * found / 60))
+        self._allowance.put(now, held_s * found / 60)
         if found == limit:
             return []
         self._is_below_known = True
@@ -192,7 +197,7 @@ class RateLimit:
             found = None
         limit = known if found is None else found
         if limit != self._allowance.per_minute:
-            self._allowance.change(limit, now)
+            self._allowance.change(limit, now, filled=0.5 if self._search.is_starting else 1.0)
 
     def _adopt(self, limit: float, sent_at: float, now: float) -> list[Change]:
         if sent_at < self._announced_at:  # an answer that took long tells of long ago
@@ -201,6 +206,8 @@ class RateLimit:
         if self._announced is not None and limit > self._announced:
             limit = min(limit, self._announced * RAISE_PER_S ** min(1.0, now - self._raised_at))
             self._raised_at = now
+        if self._search.is_starting:
+            self._search.open()
         self._announced, self._announced_at = limit, sent_at
         known = self.known
         assert known is not None

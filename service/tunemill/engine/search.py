@@ -6,7 +6,7 @@ bucket. The larger of the two is the estimate. From there the rate grows by a cu
 then fast: what stays as it is is probed gently, what has doubled is found within seconds (the shape is CUBIC's, RFC
 9438; measuring delivery instead of guessing it is BBR's idea).
 
-    STARTING  doubled again and again until something is refused
+    STARTING  grows with what leaves, doubling within a third of a second, until something is refused
     FOUND     estimate x growth since then
     OPEN      nothing is known to bind: no rate of ours
 """
@@ -15,7 +15,7 @@ from collections import deque
 
 START_PER_S = 20.0  # requests
 START_LEAST_PER_S = 1.0
-START_DOUBLES_S = 0.3
+START_GROWTH_PER_S = 2.3  # doubles within 0.3 s, as long as requests really leave
 START_OPEN_PER_S = 50_000.0
 BEGIN_SHARE = 0.98  # of the estimate, after a refusal
 GROWTH_PER_S3 = 0.001
@@ -43,6 +43,7 @@ class RateSearch:
         "_mean",
         "_refused",
         "_since",
+        "_start_from",
         "_start_per_s",
         "_starting",
     )
@@ -50,6 +51,7 @@ class RateSearch:
     def __init__(self, now: float, *, starting: bool) -> None:
         self._starting = starting
         self._start_per_s = START_PER_S
+        self._start_from = 0.0
         self._since = now  # when the start, or the growth, began
         self._estimate: float | None = None  # per second
         self._mean = 1.0  # amount of a request
@@ -87,7 +89,7 @@ class RateSearch:
     def _per_s(self, now: float) -> float | None:
         passed = max(0.0, now - self._since)
         if self._starting:
-            rate: float = self._start_per_s * 2.0 ** min(passed / START_DOUBLES_S, 30.0)
+            rate = self._start_per_s + START_GROWTH_PER_S * max(0.0, self._admitted - self._start_from)
             if rate >= START_OPEN_PER_S:
                 self._starting = False
             return rate
@@ -120,6 +122,7 @@ class RateSearch:
     def start_slower(self, now: float) -> None:
         """Something was refused before anything could be measured."""
         self._start_per_s = max(START_LEAST_PER_S, self._start_per_s / 4)
+        self._start_from = self._admitted
         self._since = now
 
     def open(self) -> None:
