@@ -228,6 +228,14 @@ def repair(
 
 
 @app.command()
+def compress(run: RunName, as_json: AsJson = False) -> None:
+    """Compress the finished files of a run's journal (zstd); every command reads them as before, and zstdcat does."""
+    from tunemill.cli.repair import compress_command
+
+    compress_command(run, as_json=as_json)
+
+
+@app.command()
 def build(run: RunName, as_json: AsJson = False) -> None:
     """Make the dataset and the report from the answers there are.
 

@@ -1,4 +1,4 @@
-"""`repair`: what it set aside, what has to be paid again, and what it costs, for a person or a program."""
+"""`repair` and `compress`: what was done to a journal, for a person or a program."""
 
 import time
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Any
 
 from tunemill.app.folder import existing
 from tunemill.cli.output import print_json, print_line
+from tunemill.journal.compressing import compress_finished
 from tunemill.journal.damage import Piece
 from tunemill.journal.repair import ASIDE, Repair, inspect, repair
 from tunemill.journal.segments import segment_path
@@ -31,6 +32,23 @@ def repair_command(run: str, *, dry_run: bool, as_json: bool) -> int:
         for line in _sentences(found, aside=str(aside), run=folder.name, dry_run=dry_run):
             print_line(line)
     return DAMAGED if dry_run and found.damaged else 0
+
+
+def compress_command(run: str, *, as_json: bool) -> None:
+    """Compress, and say what that saved. Raises RunFolderError and RunFolderBusy."""
+    folder = existing(run)
+    lock = folder.lock()
+    try:
+        done = compress_finished(folder.journal)
+    finally:
+        lock.release()
+    if as_json:
+        print_json({"compressed": [{"file": file.name, "before": file.before, "after": file.after} for file in done]})
+        return
+    for file in done:
+        print_line(f"journal/{file.name}: {file.before:,} bytes are {file.after:,} now")
+    if not done:
+        print_line("nothing to compress: a file of the journal is finished when the next one was begun")
 
 
 def _as_json(found: Repair, *, is_mended: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tunemill.journal.lines import DamagedLine, decode
-from tunemill.journal.segments import is_torn_tail, segment_path
+from tunemill.journal.segments import file_of, is_torn_tail, scan, segment_path
 
 _BEGINNING = b'{"kind":"'
 _KIND = re.compile(rb'^\{"kind":"([a-z_]+)",')
@@ -80,6 +80,9 @@ def examine(folder: Path, segments: Sequence[int]) -> Iterator[tuple[int, Found]
 
 
 def _in_segment(folder: Path, segment: int, *, is_last: bool) -> Iterator[Found]:
+    if file_of(folder, segment).suffix == ".zst":
+        yield from (WholeLine(text=text) for _, text in scan(folder, [segment]))
+        return
     with segment_path(folder, segment).open("rb", buffering=1024 * 1024) as handle:
         offset = 0
         for number, text in enumerate(handle, 1):

@@ -34,6 +34,7 @@ from tunemill.journal.segments import (
     LineReader,
     Location,
     damage,
+    file_of,
     last_line,
     line_number,
     scan,
@@ -76,7 +77,9 @@ class Journal:
         self._lines_due = max(LINES_DUE_MIN, self._lines // LINES_DUE_PART)
         self.reader = LineReader(folder)
         # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
-        self.end = Location(max(segments, default=1), 0, 0)
+        last = max(segments, default=1)
+        is_compressed = file_of(folder, last).suffix == ".zst"  # then nothing is added to it either
+        self.end = Location(last + is_compressed, 0, 0)
         if snapshot is not None and snapshot.end.segment == self.end.segment:
             self.end = snapshot.end
         try:
@@ -161,7 +164,7 @@ class Journal:
         try:
             return decode(text)
         except DamagedLine as error:
-            path = segment_path(self.folder, location.segment)
+            path = file_of(self.folder, location.segment)
             raise damage(path, line_number(self.folder, location), str(error)) from error
 
 

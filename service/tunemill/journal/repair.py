@@ -30,7 +30,7 @@ from tunemill.files import replacing, write_whole
 from tunemill.journal import snapshot
 from tunemill.journal.damage import Piece, WholeLine, examine
 from tunemill.journal.lines import AttemptFailed, Completed, Failed, Line, Repaired, Sent, decode, encode
-from tunemill.journal.segments import segment_path, segments_of
+from tunemill.journal.segments import file_of, segment_path, segments_of
 from tunemill.journal.totals import Totals
 from tunemill.model import Picodollars
 
@@ -142,6 +142,8 @@ def repair(folder: Path, aside: Path, *, at: float) -> Repair:
         return found
     _set_aside(aside, found.pieces)
     last = segments_of(folder)[-1]
+    if file_of(folder, last).suffix == ".zst":  # none of ours is: the last one is not compressed
+        last += 1
     segments = {piece.segment for piece in found.pieces}
     line = Repaired(at=at, uncertain=found.uncertain, pieces=[piece.digest for piece in found.damaged])
     for segment in sorted(segments | {last}, reverse=True):

@@ -1,9 +1,12 @@
 """The journal's files: `journal/000001.jsonl`, `000002.jsonl`, ... in order, each line checked on the way.
 
+A finished one may be compressed (`000001.jsonl.zst`); where it is there as text, too, that one counts.
+
 A torn last line (what a crash in the middle of a write leaves) is dropped. Damage anywhere else is an error that names
 file and line, and is never skipped.
 """
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunemill.errors import RunFolderError
+from tunemill.journal.compressed import CompressedSegment
 from tunemill.journal.lines import DamagedLine, decode_whole
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
@@ -37,9 +41,21 @@ def segment_path(folder: Path, segment: int) -> Path:
     return folder / f"{segment:06d}.jsonl"
 
 
+def compressed_path(folder: Path, segment: int) -> Path:
+    """The file of one segment that was compressed."""
+    return folder / f"{segment:06d}.jsonl.zst"
+
+
+def file_of(folder: Path, segment: int) -> Path:
+    """The file in which a segment is."""
+    plain, compressed = segment_path(folder, segment), compressed_path(folder, segment)
+    return compressed if compressed.exists() and not plain.exists() else plain
+
+
 def segments_of(folder: Path) -> list[int]:
     """The numbers of the segments that exist, which must be 1, 2, 3, ... without a gap."""
-    found = sorted(int(path.stem) for path in folder.glob("[0-9]*.jsonl") if path.stem.isdigit())
+    names = (path.name.partition(".")[0] for ending in ("", ".zst") for path in folder.glob(f"[0-9]*.jsonl{ending}"))
+    found = sorted({int(name) for name in names if name.isdigit()})
     if found != list(range(1, len(found) + 1)):
         missing = next(number for number in range(1, found[-1] + 1) if number not in found)
         raise RunFolderError(
@@ -59,7 +75,10 @@ def scan(folder: Path, segments: Sequence[int], *, after: Location | None = None
 
 
 def _scan_segment(folder: Path, segment: int, offset: int, *, is_last: bool) -> Iterator[tuple[Location, bytes]]:
-    path = segment_path(folder, segment)
+    path = file_of(folder, segment)
+    if path.suffix == ".zst":
+        yield from _scan_compressed(path, segment, offset)
+        return
     with path.open("rb", buffering=1024 * 1024) as handle:
         handle.seek(offset)
         for line in handle:
@@ -69,6 +88,13 @@ def _scan_segment(folder: Path, segment: int, offset: int, *, is_last: bool) -> 
                     return
                 raise damage(path, line_number(folder, location), "it is cut off")
             yield location, line
+            offset += len(line)
+
+
+def _scan_compressed(path: Path, segment: int, offset: int) -> Iterator[tuple[Location, bytes]]:
+    with contextlib.closing(CompressedSegment(path)) as compressed:
+        for line in compressed.lines(offset):
+            yield Location(segment, offset, len(line)), line
             offset += len(line)
 
 
@@ -99,7 +125,7 @@ def last_line(folder: Path) -> bytes:
     """The last line as it stands, for a look before anything is opened; b"" where it is torn, longer
     than usual, or the only one."""
     segments = segments_of(folder)
-    if not segments:
+    if not segments or file_of(folder, segments[-1]).suffix == ".zst":
         return b""
     with segment_path(folder, segments[-1]).open("rb") as handle:
         size = handle.seek(0, os.SEEK_END)
@@ -121,40 +147,50 @@ def damage(path: Path, line: int, what: str) -> RunFolderError:
 
 def line_number(folder: Path, location: Location) -> int:
     """The line's number in its file, counted from 1 (reads the file: for messages only)."""
-    with segment_path(folder, location.segment).open("rb") as handle:
+    path = file_of(folder, location.segment)
+    if path.suffix == ".zst":
+        return sum(at.offset < location.offset for at, _ in _scan_compressed(path, location.segment, 0)) + 1
+    with path.open("rb") as handle:
         return handle.read(location.offset).count(b"\n") + 1
 
 
 class LineReader:
     """Reads single lines by location, keeping each segment's file open."""
 
-    __slots__ = ("_descriptors", "_folder")
+    __slots__ = ("_compressed", "_descriptors", "_folder")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptors: dict[int, int] = {}
+        self._compressed: dict[int, CompressedSegment] = {}
 
     def read(self, location: Location) -> dict[str, Any]:
         """The line as a plain object. Raises RunFolderError where it does not check."""
         try:
             return decode_whole(self.read_text(location))
         except DamagedLine as error:
-            path = segment_path(self._folder, location.segment)
+            path = file_of(self._folder, location.segment)
             raise damage(path, line_number(self._folder, location), str(error)) from error
 
     def read_text(self, location: Location) -> bytes:
         """The line's bytes, not yet checked."""
-        return os.pread(self._descriptor(location.segment), location.length, location.offset)
+        compressed = self._compressed.get(location.segment)
+        if compressed is not None:
+            return compressed.read(location.offset, location.length)
+        descriptor = self._descriptors.get(location.segment)
+        if descriptor is None:
+            path = file_of(self._folder, location.segment)
+            if path.suffix == ".zst":
+                self._compressed[location.segment] = CompressedSegment(path)
+                return self.read_text(location)
+            descriptor = self._descriptors[location.segment] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(descriptor, location.length, location.offset)
 
     def close(self) -> None:
         """Close every file."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-
-    def _descriptor(self, segment: int) -> int:
-        descriptor = self._descriptors.get(segment)
-        if descriptor is None:
-            descriptor = os.open(segment_path(self._folder, segment), os.O_RDONLY | os.O_CLOEXEC)
-            self._descriptors[segment] = descriptor
-        return descriptor
+        for compressed in self._compressed.values():
+            compressed.close()
+        self._compressed.clear()

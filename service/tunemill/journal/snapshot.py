@@ -28,7 +28,7 @@ import tunemill
 from tunemill.errors import RunFolderUnwritable
 from tunemill.files import write_whole
 from tunemill.journal.index import FORMAT, Index
-from tunemill.journal.segments import Location, segment_path
+from tunemill.journal.segments import LineReader, Location, file_of
 from tunemill.journal.totals import Totals
 
 FACTS = ".index.json"
@@ -118,7 +118,7 @@ class Draft:
             "uncounted": [_listed(at) for at in self.uncounted],
             "lines": self.lines,
             "last_line": _digest_of_line(self.folder, end),
-            "segments": [_size_and_time(self.folder, segment, end) for segment in range(1, end.segment + 1)],
+            "segments": [size_and_time(self.folder, segment, end) for segment in range(1, end.segment + 1)],
             "totals": self.totals.to_json(),
             "image": [image.name, image.digest],
             "mark": None if self.mark is None else [self.mark.inputs, self.mark.walk],
@@ -190,7 +190,7 @@ def covers(folder: Path, segments: Sequence[int], facts: dict[str, Any]) -> bool
     if list(segments[: end.segment]) != list(range(1, end.segment + 1)):
         return False
     for segment, (size, changed_at) in enumerate(recorded, 1):
-        now = _size_and_time(folder, segment, None)
+        now = size_and_time(folder, segment)
         has_grown = segment == end.segment and now[0] > size
         if now != [size, changed_at] and not has_grown:
             return False
@@ -205,18 +205,17 @@ def _listed(location: Location) -> list[int]:
     return [location.segment, location.offset, location.length]
 
 
-def _size_and_time(folder: Path, segment: int, end: Location | None) -> list[int]:
+def size_and_time(folder: Path, segment: int, end: Location | None = None) -> list[int]:
     """Of the segment, in which lines may stand already that come after `end`: its size is then up to there."""
-    status = segment_path(folder, segment).stat()
+    status = file_of(folder, segment).stat()
     if end is not None and segment == end.segment and status.st_size > end.end:
         return [end.end, -1]
     return [status.st_size, status.st_mtime_ns]
 
 
 def _digest_of_line(folder: Path, location: Location) -> str:
-    with segment_path(folder, location.segment).open("rb") as handle:
-        handle.seek(location.offset)
-        return _digest(handle.read(location.length)).decode()
+    with contextlib.closing(LineReader(folder)) as reader:
+        return _digest(reader.read_text(location)).decode()
 
 
 def _digest(text: bytes) -> bytes:
