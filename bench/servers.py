@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,29 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=20000;
+{tls}
     location = /v1/chat/completions {{
+      {answer}
       access_log {folder}/moments.log moments;
 {headers}
-      return 200 '{completion}';
     }}
     location = /ready {{ return 204; }}
   }}
 }}
 """
+TLS = """\
+    listen 127.0.0.1:{port} ssl backlog=20000;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+"""
+# nginx takes no text above 4 KiB in its configuration. To a file nothing can be posted; what nginx would say to that
+# (405) is replaced by the file.
+_IN_CONFIGURATION_MAX = 3_000
+_FROM_FILE = """\
+root {folder}; try_files /answer.json =404; error_page 405 =200 /answer.json;
+    }}
+    location = /answer.json {{
+      root {folder};"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +146,7 @@ class Nginx(Server):
     """nginx, which writes down the moment of each completion request and does nothing else."""
 
     log: Path
+    certificate: Path | None = None  # what a client has to trust (SSL_CERT_FILE), where it is reached by https
 
     def moments(self, since: float = 0.0) -> list[float]:
         """When completion requests were answered, in seconds since 1970."""
@@ -161,23 +176,54 @@ def simulator(*arguments: str, cores: Collection[int] = SERVER_CORES) -> Iterato
 
 
 @contextlib.contextmanager
-def nginx(*, cores: Collection[int] = SERVER_CORES) -> Iterator[Nginx]:
-    """nginx in one process, which returns one fixed completion at once. Raises NotInstalled where there is none."""
+def nginx(
+    *, cores: Collection[int] = SERVER_CORES, completion: Mapping[str, object] = COMPLETION, tls: bool = False
+) -> Iterator[Nginx]:
+    """nginx in one process, which returns one fixed completion at once, over https where asked for. Raises NotInstalled
+    where there is none."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin")
     if program is None:
         raise NotInstalled("nginx is not on this machine; install it (Debian: apt-get install nginx-light)")
     with tempfile.TemporaryDirectory(prefix="tunemill-nginx-") as folder, contextlib.ExitStack() as stack:
         port = _free_port()
         config = Path(folder) / "nginx.conf"
-        completion = json.dumps(COMPLETION)
         headers = "\n".join(f'      add_header {name} "{value}";' for name, value in HEADERS.items())
-        text = NGINX.format(folder=folder, port=port, headers=headers, completion=completion)
+        certificate = _certificate(Path(folder)) if tls else None
+        tls_port = _free_port()
+        text = NGINX.format(
+            folder=folder,
+            port=port,
+            headers=headers,
+            answer=_answer(Path(folder), json.dumps(completion)),
+            tls=TLS.format(port=tls_port, certificate=certificate, key=f"{folder}/key.pem") if tls else "",
+        )
         config.write_text(text, encoding="utf-8")
         with pinned(cores):
             process = stack.enter_context(subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL))
         stack.callback(process.terminate)
         _await_ready(f"http://127.0.0.1:{port}/ready", process)
-        yield Nginx(base_url=f"http://127.0.0.1:{port}/v1", pid=process.pid, log=Path(folder) / "moments.log")
+        base_url = f"https://127.0.0.1:{tls_port}/v1" if tls else f"http://127.0.0.1:{port}/v1"
+        log = Path(folder) / "moments.log"
+        yield Nginx(base_url=base_url, pid=process.pid, log=log, certificate=certificate)
+
+
+def _answer(folder: Path, completion: str) -> str:
+    """What nginx has to be told so that it says this."""
+    if len(completion) <= _IN_CONFIGURATION_MAX:
+        return f"return 200 '{completion}';"
+    (folder / "answer.json").write_text(completion, encoding="utf-8")
+    return _FROM_FILE.format(folder=folder)
+
+
+def _certificate(folder: Path) -> Path:
+    """Of 127.0.0.1, signed by itself; the key is beside it. Raises NotInstalled where there is no openssl."""
+    certificate, program = folder / "certificate.pem", shutil.which("openssl")
+    if program is None:
+        raise NotInstalled("openssl is not on this machine; install it (Debian: apt-get install openssl)")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2 -subj /CN=tunemill-bench"
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"), "-out", str(certificate)]
+    subprocess.run([program, *words.split(), *more], check=True, capture_output=True)
+    return certificate
 
 
 def fetch(url: str) -> bytes:

@@ -190,6 +190,7 @@ def test_a_paused_run_sends_nothing_until_it_goes_on(tales: Shell, simulator: Si
     assert (simulator.books()["billed"], simulator.books()["billed_twice"]) == (ROWS, 0)
 
 
+@pytest.mark.torture
 def test_a_paused_run_ends_at_the_first_signal(tales: Shell, simulator: Simulator) -> None:
     """There is nothing to wait for; the next run finishes it, and is not paused any more."""
     with under_way(tales, simulator) as process:
@@ -288,7 +289,12 @@ def test_a_recipe_that_is_as_it_was_changes_nothing(busy: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", ["at the throttle", pytest.param("in an outage", marks=pytest.mark.torture), "in a backoff"]
+    "trouble",
+    [
+        "at the throttle",
+        pytest.param("in an outage", marks=pytest.mark.torture),
+        pytest.param("in a backoff", marks=pytest.mark.torture),
+    ],
 )
 def test_a_signal_is_heard_whatever_the_run_waits_for(trouble: str, tales: Shell, simulator: Simulator) -> None:
     """Nothing is in flight, so nothing is waited for."""

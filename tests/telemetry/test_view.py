@@ -298,3 +298,26 @@ def test_dollars_of_a_completion_are_shown_to_the_digit_that_matters() -> None:
     assert "$0.0001" in _printed(
         completion_panel(replace(COMPLETED, cost=picodollars(0.0001)), prompt="p", simulated=False)
     )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_run_that_ends_says_how_many_it_awaits_and_for_how_long(width: int) -> None:
+    """Whoever pressed Ctrl-C sees that it goes on, to what end, and what once more would do."""
+    draining = replace(STATISTICS, state=RunState.DRAINING, eta_s=None, grace_left_s=22.6)
+    said = StateChanged(state=RunState.DRAINING, reason="SIGINT: nothing more is sent; once more to stop at once")
+    words = " ".join(_live(draining, said, width=width).split())
+    for part in ("DRAINING", "once more to stop at once", "64 answers are awaited, for 23 s more"):
+        assert part in words
+    assert "waits for" not in words
+    one = replace(draining, requests=replace(draining.requests, in_flight=1))
+    assert "1 answer is awaited" in _live(one, width=width)
+    assert "awaited" not in _final(replace(draining, state=RunState.INTERRUPTED, grace_left_s=None), width=width)
+
+
+def test_a_paused_run_says_what_it_waits_for() -> None:
+    """And with which command it goes on."""
+    paused = replace(STATISTICS, state=RunState.PAUSED, eta_s=None, waiting_for={"paused": 247})
+    picture = _live(paused, StateChanged(state=RunState.PAUSED, reason="what is in flight arrives and is kept"))
+    assert "PAUSED" in picture
+    assert "`tunemill resume` 247" in picture
+    assert "ETA" not in picture

@@ -143,3 +143,10 @@ def test_the_progress_line_goes_on_after_generation() -> None:
 def test_an_open_circuit_is_loud() -> None:
     """Somebody must look."""
     assert "PROVIDER IN TROUBLE" in progress_line(replace(STATISTICS, circuits_open=1))
+
+
+def test_the_progress_line_says_what_an_end_is_waited_for() -> None:
+    """Instead of what nobody waits for any more."""
+    line = progress_line(replace(STATISTICS, state=RunState.DRAINING, eta_s=None, grace_left_s=125.0))
+    assert line.endswith(" | 64 answers are awaited, for 2 min 05 s more")
+    assert "waiting for" not in line
