@@ -16,6 +16,7 @@ from tests.engine.test_simulations import expect_an_end
 
 from tunemill.engine import LaneLimits, RetryLimits, in_flight_most
 from tunemill.engine.circuit import LATE_AFTER_S, PROBE_LATE_S, PROBE_MOST_S
+from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
 from tunemill.events import CircuitChanged, Failed
 from tunemill.model import FailureKind, Reply, Request, RunState, Undelivered
 
@@ -236,7 +237,7 @@ async def test_out_for_too_long(kind: Outage, after_s: float) -> None:
     assert world.journal.failures == []
     assert not world.journal.unresolved
     during = [sending for sending in world.provider.sendings if sending.at >= provider.began]
-    assert len(during) <= 16 + 64 + 600 / PROBE_MOST_S
+    assert len(during) <= 16 + ROOM_BESIDE_CONCURRENCY + 600 / PROBE_MOST_S
     await world.run(source)
     expect_an_end(world, source)
 

@@ -22,7 +22,8 @@ from itertools import chain, count
 from tunemill.clock import wait_for
 from tunemill.engine import telling
 from tunemill.engine.flight import PROBES_OUT_MAX
-from tunemill.engine.lane import Attempt, LaneWorker, Throttle, Tools
+from tunemill.engine.lane import LaneWorker, Throttle
+from tunemill.engine.owner import Attempt, Tools
 from tunemill.engine.pacing import LaneLimits
 from tunemill.engine.retry import RetryLimits
 from tunemill.engine.settled import Settled, SettledRows

@@ -1,7 +1,7 @@
-"""One model of one provider: its queue, and the attempts that are under way there.
+"""One model of one provider: its queue, and what of it leaves when.
 
-One task decides what leaves next and when; each attempt is a task of its own that sends, has the outcome written down
-and only then counts it. A request that waits to be retried holds no slot. A lane that has to wait holds up no other.
+One task decides that; what left is an attempt's affair (`engine/attempts`). A request that waits to be retried holds no
+slot. A lane that has to wait holds up no other.
 
     enqueue ──> queue ──> admit: budget, then the gates ──> attempt ──> answered
                   ^  └──> shelf, where no money can come free for it   ├──> given up
@@ -10,53 +10,23 @@ and only then counts it. A request that waits to be retried holds no slot. A lan
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial
-from random import Random
-from typing import Any, Protocol, TypeAlias, assert_never
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from tunemill.clock import Clock, wait_for
-from tunemill.engine import telling
-from tunemill.engine.budget import Budget
+from tunemill.clock import wait_for
+from tunemill.engine.attempts import Attempts
 from tunemill.engine.flight import in_flight_most
 from tunemill.engine.gates import Gates, Wait
 from tunemill.engine.health import Health, Listener
+from tunemill.engine.owner import Owner, Tools
 from tunemill.engine.pacing import LaneLimits
-from tunemill.engine.passage import Passage
 from tunemill.engine.queue import JobQueue
 from tunemill.engine.rates import Change
-from tunemill.engine.retry import NO_ATTEMPT, Decision, GiveUp, RetryLimits, StopRun, TryAgain, decide, outage_too_long
-from tunemill.engine.work import Executor, Job, Prices, Recorder
-from tunemill.events import Event, LimitChanged
-from tunemill.model import (
-    Completion,
-    Delivered,
-    Failure,
-    FailureKind,
-    Lane,
-    LimitHints,
-    Reply,
-    Undelivered,
-    WaitReason,
-)
+from tunemill.engine.retry import RetryLimits, outage_too_long
+from tunemill.engine.work import Executor, Job
+from tunemill.events import LimitChanged
+from tunemill.model import Failure, FailureKind, Lane, WaitReason
 from tunemill.statistics import LimitLevel
-
-BAD_REQUESTS_TO_STOP = 20  # so many in a row, and never an answer: the recipe is wrong, not the rows
-
-Attempt: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-
-_OUTAGE_KINDS = frozenset(
-    {
-        FailureKind.OVERLOADED,
-        FailureKind.SERVER_ERROR,
-        FailureKind.GATEWAY_ERROR,
-        FailureKind.TIMEOUT,
-        FailureKind.NOT_CONNECTED,
-        FailureKind.DISCONNECTED,
-        FailureKind.BAD_REPLY,
-    }
-)
 
 
 class Throttle(Protocol):
@@ -67,41 +37,6 @@ class Throttle(Protocol):
     async def acquire(self) -> None: ...
 
 
-class Owner(Protocol):
-    """What a lane asks and tells the dispatcher."""
-
-    def is_ending(self) -> bool: ...
-
-    def is_paused(self) -> bool: ...
-
-    def spawn(self, attempt: Attempt) -> None: ...
-
-    def landed(self) -> None: ...
-
-    def answered(self, job: Job, completion: Completion) -> None: ...
-
-    def gave_up(self, job: Job, failure: Failure) -> None: ...
-
-    def freed(self) -> None: ...
-
-    def shelved(self) -> None: ...
-
-    def refused(self, message: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every lane of a run shares."""
-
-    budget: Budget
-    prices: Prices
-    recorder: Recorder
-    retry: RetryLimits
-    clock: Clock
-    random: Random
-    emit: Callable[[Event], None]
-
-
 class LaneWorker:
     """See the module."""
 
@@ -109,8 +44,8 @@ class LaneWorker:
         self, lane: Lane, limits: LaneLimits, *, tools: Tools, executor: Executor, throttle: Throttle, owner: Owner
     ) -> None:
         self.lane = lane
-        self.in_flight = 0
         self.gates = Gates(limits, tools.clock.monotonic())
+        self.queue = JobQueue()
         self._health = Health(
             lane,
             self.gates.circuit,
@@ -122,31 +57,32 @@ class LaneWorker:
                 has_more=lambda: self._head is not None or len(self.queue) > 0,
             ),
         )
-        self._timeout_s = limits.timeout_s
+        self._wake = asyncio.Event()
+        self._attempts = Attempts(
+            gates=self.gates,
+            health=self._health,
+            queue=self.queue,
+            timeout_s=limits.timeout_s,
+            tools=tools,
+            executor=executor,
+            owner=owner,
+            changed=self._limits_changed,
+            wake=self._wake,
+        )
         self._tools = tools
-        self._executor = executor
         self._owner = owner
         self._throttle = throttle
-        self._retry = tools.retry
-        self.queue = JobQueue()
-        self._wake = asyncio.Event()
         self._head: Job | None = None
         self._reason = WaitReason.QUEUE
-        self._waiting_for_reply: set[asyncio.Task[Any]] = set()
         self._at_throttle: asyncio.Task[Any] | None = None
-        self._is_cut = False
-        self._bad_requests = 0
-        self._has_answered = False
 
     # -- what may change while it works --------------------------------------------------------------------------
 
     def configure(self, limits: LaneLimits, retry: RetryLimits | None) -> None:
         """Other limits, from now on; None leaves those of retrying."""
         now = self._tools.clock.monotonic()
-        self._retry, self._timeout_s = retry or self._retry, limits.timeout_s
-        changes = self.gates.configure(limits, now)
-        self._throttle.change(self.gates.requests_per_minute)
-        self._tell(changes)
+        self._attempts.retry, self._attempts.timeout_s = retry or self._attempts.retry, limits.timeout_s
+        self._limits_changed(self.gates.configure(limits, now))
         self._wake.set()
 
     def rested(self, seconds: float) -> None:
@@ -159,7 +95,7 @@ class LaneWorker:
         taken = self.queue.take_out(is_wanted)
         if self._head is not None and is_wanted(self._head):
             taken.insert(0, self._head)
-            self._account(self._head, uncertain=0)
+            self._attempts.account(self._head, uncertain=0)
             self._head = None
         self._wake.set()
         return taken
@@ -184,22 +120,16 @@ class LaneWorker:
 
     def cut(self) -> None:
         """The grace is over: whatever waits for a reply stops waiting. Outcomes that are being written are written."""
-        if not self._is_cut:
-            self._is_cut = True
-            for task in self._waiting_for_reply:
-                task.cancel()
+        self._attempts.cut()
 
     async def run(self) -> None:
         """Send what is in the queue, in order and within the limits, until the run ends."""
         while (job := await self._next()) is not None:
             limit = self.gates.never_fits(job.size, refusals=job.refusals)
             if limit is not None:
-                await self._give_up(job, _too_large(self.gates.tokens_of(job.size), limit), None)
+                await self._attempts.give_up(job, _too_large(self.gates.tokens_of(job.size), limit), None)
             elif await self._admit(job):
-                self.in_flight += 1
-                job.is_in_flight = True
-                self._health.left(job)
-                self._owner.spawn(partial(self._attempt, job))
+                self._attempts.start(job)
 
     async def _next(self) -> Job | None:
         while not self._owner.is_ending():
@@ -228,7 +158,7 @@ class LaneWorker:
                 job.passage = self.gates.took(self._tools.clock.monotonic(), size=job.size)
                 self._head = None
                 return True
-        self._account(job, uncertain=0)
+        self._attempts.account(job, uncertain=0)
         self._head = None
         return False
 
@@ -258,184 +188,20 @@ class LaneWorker:
 
     def _blocked(self, job: Job) -> Wait | None:
         if self._owner.is_paused():
-            self._account(job, uncertain=0)
+            self._attempts.account(job, uncertain=0)
             return Wait(WaitReason.PAUSED, None)
         budget = self._tools.budget
         if budget.is_exceeded:  # the cap was lowered
-            self._account(job, uncertain=0)
+            self._attempts.account(job, uncertain=0)
         if not job.is_reserved:
             job.is_reserved = budget.reserve(job.worst)
         if not job.is_reserved:
             return Wait(WaitReason.BUDGET, None)
-        if self.in_flight >= in_flight_most(self.gates.limits.concurrency):
+        if self._attempts.in_flight >= in_flight_most(self.gates.limits.concurrency):
             return Wait(WaitReason.CONCURRENCY, None)
         return self.gates.blocked(self._tools.clock.monotonic(), size=job.size, in_flight=self._health.holding)
 
-    # -- one attempt ---------------------------------------------------------------------------------------------
-
-    async def _attempt(self, job: Job) -> None:
-        job.attempts += 1
-        try:
-            await self._tools.recorder.sent(job.request, job.attempts, job.worst)
-            sent_at = self._tools.clock.monotonic()
-            assert job.passage is not None
-            self.gates.left(job.passage, sent_at)
-            self._tools.emit(telling.sent(job))
-            reply = await self._send(job)
-            now = self._tools.clock.monotonic()
-            self._learn(reply.hints, job.passage, now)
-            match reply:
-                case Delivered():
-                    self._health.answered(job, now)
-                    await self._delivered(job, reply, now - sent_at)
-                case Undelivered():
-                    await self._undelivered(job, reply.failure, sent_at, now)
-                case _:
-                    assert_never(reply)
-        finally:
-            self._land(job)
-
-    def _land(self, job: Job) -> None:
-        """What becomes of the attempt is known, and durable: from now on it is counted as that, and not in flight."""
-        if job.is_in_flight:
-            job.is_in_flight = False
-            self.in_flight -= 1
-            self._health.landed(job)
-            self._owner.landed()
-            self._wake.set()
-
-    async def _send(self, job: Job) -> Reply:
-        if self._owner.is_ending():
-            return _interrupted("the run was stopped before it left", may_be_billed=False)
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting_for_reply.add(task)
-        try:
-            return await self._executor(job.request, self._timeout_s)
-        except asyncio.CancelledError:
-            if not self._is_cut or task.uncancel() > 0:
-                raise
-            return _interrupted("the run was stopped before the answer came", may_be_billed=True)
-        finally:
-            self._waiting_for_reply.discard(task)
-
-    async def _delivered(self, job: Job, reply: Delivered, duration_s: float) -> None:
-        completion = reply.completion
-        usage = completion.usage
-        # Where the provider does not say what it billed, the worst case is what it may have billed.
-        cost = job.worst if usage is None else self._tools.prices.cost(self.lane, usage)
-        await self._tools.recorder.completed(job.request, job.attempts, reply, cost, duration_s)
-        self._tools.budget.settle(job.worst, cost)
-        job.is_reserved = False
-        self._bad_requests, self._has_answered = 0, True
-        assert job.passage is not None
-        input_tokens = None if usage is None else usage.input
-        self.gates.answered(job.passage, input_tokens=input_tokens, in_flight=self._health.holding)
-        if usage is not None:
-            self.gates.tokens.add(self._tools.clock.monotonic(), usage.input + usage.output)
-        self._tools.emit(telling.completed(job, completion, cost, duration_s))
-        self._land(job)
-        self._owner.answered(job, completion)
-        self._owner.freed()
-
-    async def _undelivered(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
-        self._react(job, failure, sent_at, now)
-        is_outage = self.gates.circuit.excuses(job.ticket)
-        decision = self._decide(job, failure, now, is_outage=is_outage)
-        match decision:
-            case GiveUp():
-                await self._give_up(job, failure, now - sent_at)
-            case TryAgain():
-                if failure.retry_after_s is not None and decision.reason is WaitReason.RETRY_AFTER:
-                    # Before it is written down: meanwhile more would leave.
-                    self.gates.pause(now + min(failure.retry_after_s, self._retry.outage_max_s))
-                await self._record_failed_attempt(job, failure)
-                delay_s = self._delay_s(decision, now)
-                self._tools.emit(telling.attempt_failed(job, failure, delay_s, now - sent_at))
-                self._land(job)
-                self.queue.put_back(job, due_at=now + delay_s, reason=decision.reason)
-            case StopRun():
-                self._owner.refused(decision.message)  # at once: while the outcome is written, more would leave
-                await self._record_failed_attempt(job, failure)
-            case _:
-                assert_never(decision)
-        self._owner.freed()
-
-    def _decide(self, job: Job, failure: Failure, now: float, *, is_outage: bool) -> Decision:
-        is_no_attempt = failure.kind in NO_ATTEMPT
-        circuit = self.gates.circuit
-        if is_no_attempt:
-            job.refusals += 1
-            job.troubled_since = now if job.troubled_since is None else job.troubled_since
-        elif failure.kind is not FailureKind.INTERRUPTED:
-            self._count(job, is_outage=is_outage)
-        refused_since = now if job.troubled_since is None else job.troubled_since
-        return decide(
-            failure,
-            attempts=max(1, job.refusals if is_no_attempt else job.failures),
-            troubled_s=circuit.open_for_s(now) if is_outage else now - refused_since,
-            limits=self._retry,
-            is_outage=is_outage,
-            others_pass=not is_outage and circuit.progress_at > refused_since,
-            random=self._tools.random,
-        )
-
-    def _count(self, job: Job, *, is_outage: bool) -> None:
-        """Count a failed attempt against the request; what failed just before an outage was told is forgiven."""
-        row = self.gates.circuit.row
-        if job.failed_row != row:
-            job.failed_row, job.failures_in_row = row, 0
-        if is_outage:
-            job.failures -= job.failures_in_row
-            job.failures_in_row = 0
-        else:
-            job.failures += 1
-            job.failures_in_row += 1
-
-    def _delay_s(self, decision: TryAgain, now: float) -> float:
-        """In an outage it is the next probe that is waited for."""
-        if decision.reason is not WaitReason.BACKOFF:
-            return decision.delay_s
-        circuit = self.gates.circuit
-        return 0.0 if circuit.is_open else max(decision.delay_s, circuit.judged_in_s(now))
-
-    async def _record_failed_attempt(self, job: Job, failure: Failure) -> None:
-        uncertain = job.worst if failure.may_be_billed else 0
-        await self._tools.recorder.attempt_failed(job.request, job.attempts, failure, uncertain)
-        self._account(job, uncertain)
-
-    async def _give_up(self, job: Job, failure: Failure, duration_s: float | None) -> None:
-        uncertain = job.worst if failure.may_be_billed else 0
-        await self._tools.recorder.failed(job.request, job.attempts, failure, uncertain)
-        self._account(job, uncertain)
-        self._tools.emit(telling.failed(job, failure, duration_s))
-        self._land(job)
-        self._owner.gave_up(job, failure)
-
-    def _account(self, job: Job, uncertain: int) -> None:
-        if job.is_reserved:
-            job.is_reserved = False
-            if uncertain:
-                self._tools.budget.doubt(job.worst)
-            else:
-                self._tools.budget.release(job.worst)
-
-    # -- what replies teach --------------------------------------------------------------------------------------
-
-    def _react(self, job: Job, failure: Failure, sent_at: float, now: float) -> None:
-        if failure.status is not None:
-            self._health.replied(now)
-        if failure.kind is FailureKind.RATE_LIMITED:
-            assert job.passage is not None
-            self._tell(self.gates.rate_limited(job.passage, failure, now))
-        elif failure.kind in _OUTAGE_KINDS:
-            self._health.failed(job, failure, sent_at=sent_at, now=now)
-        elif failure.kind is FailureKind.BAD_REQUEST:
-            self._health.lives(job, now)
-            self._bad_requests += 1
-            if not self._has_answered and self._bad_requests >= BAD_REQUESTS_TO_STOP:
-                said = f"{self._bad_requests} requests in a row were refused and none was answered; last: "
-                self._owner.refused(said + failure.message)
+    # -- what it is told of ---------------------------------------------------------------------------------------
 
     def _circuit_changed(self, is_open: bool) -> None:
         if not is_open:
@@ -446,17 +212,13 @@ class LaneWorker:
     def _looked(self) -> None:
         """Slots may have come free; an outage may have lasted too long, although nothing came back to say so."""
         circuit, now = self.gates.circuit, self._tools.clock.monotonic()
-        if circuit.is_outage and not self._owner.is_paused() and circuit.open_for_s(now) > self._retry.outage_max_s:
-            self._owner.refused(outage_too_long(self._retry, last=self._health.last))
+        retry = self._attempts.retry
+        if circuit.is_outage and not self._owner.is_paused() and circuit.open_for_s(now) > retry.outage_max_s:
+            self._owner.refused(outage_too_long(retry, last=self._health.last))
         self._wake.set()
 
-    def _learn(self, hints: LimitHints, passage: Passage, now: float) -> None:
-        changes = self.gates.learn(hints, passage, now)
-        if changes:
-            self._throttle.change(self.gates.requests_per_minute)
-            self._tell(changes)
-
-    def _tell(self, changes: list[Change]) -> None:
+    def _limits_changed(self, changes: list[Change]) -> None:
+        self._throttle.change(self.gates.requests_per_minute)
         for change in changes:
             event = LimitChanged(lane=self.lane, kind=change.kind, limit=change.limit, cause=change.cause)
             self._tools.emit(event)
@@ -477,11 +239,6 @@ class LaneWorker:
         return self.gates.levels(
             now, model=f"{provider}/{model}" if provider else model, in_flight=self._health.holding
         )
-
-
-def _interrupted(message: str, *, may_be_billed: bool) -> Undelivered:
-    failure = Failure(kind=FailureKind.INTERRUPTED, message=message, may_be_billed=may_be_billed)
-    return Undelivered(failure=failure, hints=LimitHints())
 
 
 def _too_large(tokens: float, limit: float) -> Failure:
