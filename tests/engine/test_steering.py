@@ -12,6 +12,7 @@ from tests.engine.engine_support import MODEL, Luck, World, failure_of, renderer
 from tests.engine.test_simulations import expect_an_end, world_of
 
 from tunemill.engine import LaneLimits, Place, RetryLimits, Step, Unrenderable
+from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
 from tunemill.events import Completed
 from tunemill.model import FailureKind, Lane, Request, Row, RunState, WaitReason
 
@@ -134,7 +135,7 @@ async def test_new_templates_hold_for_all_that_has_not_left() -> None:
     before, anew = changed
     assert before == 11
     assert versions(world) == [0] * before + [1] * (300 - before)
-    assert anew == 64 + 64 - 5  # room for so many, of which five were in flight
+    assert anew == 64 + ROOM_BESIDE_CONCURRENCY - 5  # room for so many, of which five were in flight
     assert len(world.provider.times) == len(world.provider.sendings) == 300
 
 
