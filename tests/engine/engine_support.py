@@ -329,7 +329,7 @@ class World:
         assert min(budget.settled, budget.uncertain, budget.reserved) >= 0
         assert self.provider.billed <= budget.committed
         assert budget.cap is None or budget.committed <= max(budget.cap, self.committed_before)
-        self.most_pending = max(self.most_pending, self.dispatcher._places)
+        self.most_pending = max(self.most_pending, self.dispatcher._places.count)
 
     def heard(self, kind: type[Event]) -> list[Event]:
         """The events of one kind."""

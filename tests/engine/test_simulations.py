@@ -84,8 +84,8 @@ def expect_an_end(world: World, source: list[Row]) -> None:
     assert counts.duplicate_rows == len(source) - len({row.id for row in source})
     assert world.budget.reserved == 0
     assert not world.journal.unresolved
-    assert not world.dispatcher._pending
-    assert world.dispatcher._places == 0
+    assert not world.dispatcher._places.pending
+    assert world.dispatcher._places.count == 0
     once = Counter(event.request_id for event in world.heard(Completed) if isinstance(event, Completed))
     assert set(once.values()) <= {1}
 
