@@ -16,7 +16,7 @@ from typing import Any
 from bench.frame import Figure, Limit, Options, Part, at_least, at_most
 from bench.recipes import table_recipe
 from bench.running import client_environment, run_command, started
-from bench.servers import Simulator, simulator
+from bench.servers import Simulator, fetch, simulator
 
 FIRST_REQUEST_S = 60.0
 KNOWN = (at_least(98), at_most(1))
@@ -162,13 +162,13 @@ def play(scene: Scene, folder: Path, *, measure_s: float) -> Measured:
         started(run_command(recipe, run), said=folder / "said", environment=client_environment(server.base_url)),
     ):
         _await_first(server)
-        first = server.books()
+        first = _books(server)
         time.sleep(scene.settle_s)
         limits = _control(server, scene.change)
         time.sleep(scene.follow_s)
-        begin = server.books()
+        begin = _books(server)
         time.sleep(measure_s)
-        end = server.books()
+        end = _books(server)
     return _compared(limits, first if scene.from_start else begin, begin, end, others=limits["others_share"])
 
 
@@ -201,6 +201,11 @@ def _prompts(scene: Scene, path: Path, *, seconds: float) -> Path:
             text = f"Case {number}. ".ljust(random.choice(scene.characters), "x")
             file.write(json.dumps({"text": text}) + "\n")
     return path
+
+
+def _books(server: Simulator) -> dict[str, Any]:
+    """The totals, and when they were read by the server's clock."""
+    return dict(json.loads(fetch(f"{server.root}/books?timed")))
 
 
 def _await_first(server: Simulator) -> None:

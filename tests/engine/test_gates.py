@@ -85,10 +85,10 @@ def test_a_refusal_by_chance_changes_no_known_limit() -> None:
     """One is chance; the next within seconds is not, and is made up for by and by."""
     known = gates(requests=6000.0)
     now, passages = sent(known, 0.0, until=5.0)
-    assert known.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS), now) == []
+    assert known.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS, 0.01), now) == []
     assert limit_of(known, "requests_per_minute", now) == 6000.0
     now, passages = sent(known, now, until=7.0)
-    changes = known.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS), now)
+    changes = known.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS, 0.01), now)
     assert [(change.kind, change.cause) for change in changes] == [("requests_per_minute", "refused")]
     assert 2500 < changes[0].limit < 6000
     again, passages = sent(known, now, until=now + 30)
@@ -100,7 +100,7 @@ def test_an_episode_of_refusals_counts_once() -> None:
     """Of what left before the cut, nothing cuts again."""
     unknown = gates()
     now, passages = sent(unknown, 0.0, until=0.5)
-    assert len(unknown.rate_limited(passages[-3], refusal(LimitedBy.REQUESTS), now)) == 1
+    assert len(unknown.rate_limited(passages[-3], refusal(LimitedBy.REQUESTS, 0.01), now)) == 1
     assert unknown.rate_limited(passages[-2], refusal(LimitedBy.REQUESTS), now + 0.1) == []
     assert unknown.rate_limited(passages[-1], refusal(LimitedBy.REQUESTS), now + 0.2) == []
 
@@ -124,11 +124,25 @@ def test_a_start_that_was_late_neither_bursts_nor_waits_for_long() -> None:
     assert wait.seconds < 2.0
 
 
+@pytest.mark.parametrize("requests", [None, 6000.0])
+@pytest.mark.parametrize("retry_after_s", [None, 1.5])
+def test_refusals_at_random_are_no_limit(requests: float | None, retry_after_s: float | None) -> None:
+    """One in ten, at any rate, with no wait or with one that fits no limit: nothing is found and nothing slows down."""
+    through = gates(requests=requests)
+    now, changes = 0.0, []
+    for _ in range(300):
+        now, passages = sent(through, now, until=now + 0.1)
+        for number, passage in enumerate(passages[:100]):
+            if (passage.requests.number + number) % 10 == 0:
+                changes += through.rate_limited(passage, refusal(LimitedBy.REQUESTS, retry_after_s), now)
+    assert changes == []
+
+
 def test_it_is_the_limit_that_is_named_that_gives_way() -> None:
     """Tokens where tokens are refused; from then on requests are not held back any more."""
     unknown = gates()
     now, passages = sent(unknown, 0.0, until=0.5, size=Size(400, 100))
-    changes = unknown.rate_limited(passages[-1], refusal(LimitedBy.TOKENS), now)
+    changes = unknown.rate_limited(passages[-1], refusal(LimitedBy.TOKENS, 0.01), now)
     assert [change.kind for change in changes] == ["tokens_per_minute"]
     assert limit_of(unknown, "requests_per_minute", now) is None
 

@@ -4,12 +4,17 @@ What is known is the recipe's own limit and what headers announce; the lower cou
 so, or where nothing is known, `RateSearch` finds what is really allowed, below what is known.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from tunemill.engine.pacing import Allowance, RateMeter
 from tunemill.engine.search import RateSearch
 
 RAISE_PER_S = 1.15  # a higher announcement is followed gradually: gateways send now this provider's, now that one's
+RANDOM_WAITS = 1.2  # times what one request takes to be refilled
+RANDOM_WAIT_S = 0.02
+RANDOM_HOLDS_S = 0.3
+OFTEN, OFTEN_OF = 5, 12  # so many refusals among so many requests are no chance
 START_MAKES_UP_S = 0.05
 JITTER_S = 0.25  # a bucket that held so much less than was thought was hit by chance, and not by another limit
 SYNC_SHARE = 0.3  # of how far an announced level is off
@@ -28,9 +33,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One request's part of a limit: when, how much, how much room the bucket had before, the total of all that left
-    with it, and of that what was not refused by then."""
+    """One request's part of a limit: its number, when, how much, how much room the bucket had before, the total of all
+    that left with it, and of that what was not refused by then."""
 
+    number: int
     at: float
     amount: float
     room: float
@@ -46,8 +52,10 @@ class RateLimit:
         "_announced",
         "_announced_at",
         "_configured",
+        "_count",
         "_is_below_known",
         "_raised_at",
+        "_refusals",
         "_search",
         "_synced",
         "kind",
@@ -57,6 +65,8 @@ class RateLimit:
     def __init__(self, kind: str, configured: float | None, now: float, *, starting: bool) -> None:
         self.kind = kind
         self.used = RateMeter()
+        self._count = 0  # of all that left
+        self._refusals: deque[int] = deque(maxlen=OFTEN)  # the numbers of those that were refused last
         self._configured = configured
         self._announced: float | None = None
         self._announced_at = float("-inf")  # when the request left whose reply announced it
@@ -124,7 +134,8 @@ class RateLimit:
         """A request of so much is let through."""
         self.used.add(now, amount)
         total = self._search.took(now, amount)
-        return Taken(now, amount, self._allowance.take(now, amount), total, self._search.admitted)
+        self._count += 1
+        return Taken(self._count, now, amount, self._allowance.take(now, amount), total, self._search.admitted)
 
     def left(self, taken: Taken, now: float) -> None:
         """It really left now."""
@@ -135,6 +146,9 @@ class RateLimit:
     def refused(self, taken: Taken, *, again_in_s: float | None, now: float) -> list[Change]:
         """It was refused because of this limit: the provider's bucket does not hold so much."""
         limit = self._allowance.per_minute
+        if self._is_random(taken, again_in_s):
+            self._search.took_back(taken.amount, since=taken.at)
+            return []
         if limit is not None and not self._search.is_at_work and again_in_s is not None:
             held_s = self._held_s(taken, again_in_s, limit / 60)
             if (self._allowance.capacity - taken.room) / (limit / 60) - held_s < JITTER_S:
@@ -160,6 +174,23 @@ class RateLimit:
             return []
         self._is_below_known = True
         return [Change(self.kind, found, "refused")]
+
+    def _is_random(self, taken: Taken, again_in_s: float | None) -> bool:
+        """Whether it says nothing of this limit: it names no wait that would fit it, the bucket should hold enough, and
+        of what left lately hardly anything else was refused."""
+        self._refusals.append(taken.number)
+        limit = self._allowance.per_minute
+        if limit is None:
+            return False
+        per_s = limit / 60
+        if again_in_s is not None and again_in_s <= RANDOM_WAITS * taken.amount / per_s + RANDOM_WAIT_S:
+            return False
+        if self._search.is_found:
+            holds_s = self._search.expected_s(taken.at)
+        else:
+            holds_s = (self._allowance.capacity - taken.room) / per_s
+        is_often = len(self._refusals) == OFTEN and max(self._refusals) - min(self._refusals) < OFTEN_OF
+        return not is_often and (self._search.is_starting or holds_s > RANDOM_HOLDS_S)
 
     def _held_s(self, taken: Taken, again_in_s: float, per_s: float) -> float:
         """How many seconds' worth the provider's bucket held when it refused this, and said when it would not."""

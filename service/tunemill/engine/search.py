@@ -41,6 +41,8 @@ class RateSearch:
         "_cut_at",
         "_estimate",
         "_mean",
+        "_modelled",
+        "_modelled_at",
         "_refused",
         "_since",
         "_start_from",
@@ -60,6 +62,8 @@ class RateSearch:
         self._bins: deque[tuple[float, float]] = deque([(now, 0.0)])  # time, and what was admitted up to then
         self._cut_at = float("-inf")
         self._cut_admitted = 0.0
+        self._modelled = 0.0  # what the provider's bucket would hold if the estimate were right
+        self._modelled_at = now
 
     @property
     def admitted(self) -> float:
@@ -106,12 +110,20 @@ class RateSearch:
     def took(self, now: float, amount: float) -> float:
         """So much left; gives the total of all that left, which `refused` is told of."""
         self._admitted += amount
+        self._modelled = self.expected_s(now) * (self._estimate or 0.0) - amount
+        self._modelled_at = now
         self._mean += (amount - self._mean) * MEAN_GAIN
         if now - self._bins[-1][0] >= BIN_S:
             self._bins.append((now, self._admitted))
             while now - self._bins[0][0] > WINDOW_S:
                 self._bins.popleft()
         return self._admitted + self._refused
+
+    def expected_s(self, now: float) -> float:
+        """How many seconds' worth the provider's bucket holds, if what was found is right."""
+        if self._estimate is None:
+            return 0.0
+        return min(BUCKET_S, self._modelled / self._estimate + now - self._modelled_at)
 
     def begin(self, now: float) -> None:
         """It is this limit that binds, as others have found out: what was admitted lately is what it allows."""
@@ -148,6 +160,7 @@ class RateSearch:
             measured = max(min(measured, used), used * CUT_MOST)
         self._starting, self._since = False, now
         self._estimate = max(measured, LEAST_REQUESTS_PER_S * self._mean)
+        self._modelled, self._modelled_at = 0.0, now
         return True
 
     def took_back(self, amount: float, *, since: float) -> None:

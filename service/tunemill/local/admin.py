@@ -43,8 +43,8 @@ class Admin:
     async def _health(self, _: Request) -> Response:
         return response(json_reply({"status": "ok"}))
 
-    async def _books(self, _: Request) -> Response:
-        return response(json_reply(self._completions.read_books()))
+    async def _books(self, request: Request) -> Response:
+        return response(json_reply(self._completions.read_books(timed="timed" in request.query_params)))
 
     async def _bodies(self, request: Request) -> Response:
         """JSON lines, one a distinct body; `?billed_min=2` leaves out those that were billed less often."""

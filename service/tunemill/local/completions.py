@@ -70,9 +70,9 @@ class Completions:
         self._monotonic = monotonic
         self._wall = wall
 
-    def read_books(self) -> dict[str, object]:
-        """The totals, and when they were read."""
-        return {**self.books.totals(), "at": self._wall()}
+    def read_books(self, *, timed: bool) -> dict[str, object]:
+        """The totals; `timed` adds `at`, when they were read, so that two readings give a rate."""
+        return {**self.books.totals(), **({"at": self._wall()} if timed else {})}
 
     def authorized(self, headers: Headers) -> bool:
         """Whether the request carries the key, where one is asked for."""
