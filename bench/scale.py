@@ -58,7 +58,7 @@ def one_round(folder: Path, rows: int) -> Round:
     killed = _resume(recipe, whole)
     finished = _resume(recipe, whole)
     build = _command("build", whole, said=folder / "build")
-    recipe.write_text(recipe.read_text(encoding="utf-8").replace('"f9"', '"f10"'), encoding="utf-8")
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("'f9'", "'f10'"), encoding="utf-8")
     changed_s = _to_first_request(recipe, whole)
     shutil.rmtree(whole)
     return Round(

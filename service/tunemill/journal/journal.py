@@ -46,10 +46,10 @@ from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 from tunemill.model import FailureKind
 
-# A snapshot is due after so many lines, or a part of all that there are, whichever is more: replaying them takes a few
-# seconds, and all snapshots of a run together write about as much as the journal itself.
+# A snapshot is due after so many lines, or a part of all that there are, whichever is more: replaying them takes two or
+# three seconds, and all snapshots of a run together write about twice as much as the journal itself.
 LINES_DUE_MIN = 50_000
-LINES_DUE_PART = 16
+LINES_DUE_PART = 32
 
 
 class Journal:
