@@ -234,6 +234,7 @@ async def test_nobody_there_is_not_billed() -> None:
     async with connected("http://127.0.0.1:1/v1") as client:
         failed = failure(await client.send(request(), 10.0))
     assert (failed.kind, failed.may_be_billed) == (FailureKind.NOT_CONNECTED, False)
+    assert failed.message.endswith(", connecting to 127.0.0.1:1")
 
 
 @pytest.mark.parametrize(

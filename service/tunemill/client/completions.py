@@ -12,7 +12,7 @@ import openai
 import orjson
 
 from tunemill.answers import parse_completion
-from tunemill.client.connection import nothing_was_sent, root_of
+from tunemill.client.connection import nothing_was_sent, what_broke
 from tunemill.client.exchange import Response
 from tunemill.client.repeated import RepeatedPost
 from tunemill.client.translate import failure_of, hints_of, readable
@@ -87,8 +87,7 @@ class CompletionsClient:
         return Undelivered(failure=failure, hints=hints_of(response.headers))
 
     def _broken(self, error: Exception) -> Reply:
-        cause = root_of(error)
-        message = readable(f"{type(cause).__name__}: {cause}", self._secret)
+        message = readable(what_broke(error), self._secret)
         if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)

@@ -1,4 +1,4 @@
-"""Whether a broken call had left at all, told from the exception that lies beneath the SDK's.
+"""What broke a call, and whether it had left at all, told from the exception that lies beneath the SDK's.
 
 The SDK's aiohttp transport calls every lost connection a ConnectTimeout, also one that the server cut after it had
 done the work, so its own exception types must not be asked. aiohttp's know the difference.
@@ -22,9 +22,12 @@ def nothing_was_sent(error: BaseException) -> bool:
     return any(isinstance(cause, _NEVER_LEFT) for cause in _causes(error))
 
 
-def root_of(error: BaseException) -> BaseException:
-    """The exception that says most about what broke: the innermost cause."""
-    return list(_causes(error))[-1]
+def what_broke(error: BaseException) -> str:
+    """The innermost cause, which says most; where no connection was made, with whom it was tried."""
+    causes = list(_causes(error))
+    said = f"{type(causes[-1]).__name__}: {causes[-1]}"
+    unreached = next((cause for cause in causes if isinstance(cause, aiohttp.ClientConnectorError)), None)
+    return said if unreached is None else f"{said}, connecting to {unreached.host}:{unreached.port}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

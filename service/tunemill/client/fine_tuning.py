@@ -20,7 +20,7 @@ from openai import omit
 from openai.types.fine_tuning import job_create_params
 
 from tunemill.client import fine_tuning_replies as replies
-from tunemill.client.connection import nothing_was_sent, root_of
+from tunemill.client.connection import nothing_was_sent, what_broke
 from tunemill.client.fine_tuning_values import (
     CheckpointInfo,
     FileInfo,
@@ -219,8 +219,7 @@ class FineTuningTarget:
         return TargetUncertain(failure.message)
 
     def _broken(self, error: openai.APIConnectionError) -> TargetError:
-        root = root_of(error)
-        message = readable(f"{type(root).__name__}: {root}", self._secret)
+        message = readable(what_broke(error), self._secret)
         return TargetUnreachable(message) if nothing_was_sent(error) else TargetUncertain(message)
 
 
