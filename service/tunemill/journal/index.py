@@ -32,6 +32,7 @@ FORMAT = 3  # to be raised whenever a table, or what stands in it, comes to mean
 
 PENDING_MAX = 1024
 PENDING_MAX_WHILE_COPIED = 64 * 1024
+PENDING_MAX_WHILE_REPLAYED = 32 * 1024  # nobody waits for anything else, and in key order each page is written once
 _PIECE_BYTES = 1024 * 1024
 _DIGEST_BYTES = 16
 
@@ -56,6 +57,7 @@ class Index:
         self._is_written = not is_image  # since the image
         self._pending = Pending()
         self._puts = 0  # what is pending, at most
+        self.puts_max = PENDING_MAX
         self._is_still = threading.Event()  # the tables are not being copied
         self._is_still.set()
         self._descriptor = -1
@@ -249,7 +251,7 @@ class Index:
 
     def _put(self) -> None:
         self._puts += 1
-        if self._puts >= PENDING_MAX and (self._is_still.is_set() or self._puts >= PENDING_MAX_WHILE_COPIED):
+        if self._puts >= self.puts_max and (self._is_still.is_set() or self._puts >= PENDING_MAX_WHILE_COPIED):
             self._flush()
 
     def _flush(self) -> None:

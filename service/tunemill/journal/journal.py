@@ -13,7 +13,7 @@ from tunemill.clock import Clock
 from tunemill.errors import RunFolderError
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, translating_write_errors
-from tunemill.journal.index import Index
+from tunemill.journal.index import PENDING_MAX, PENDING_MAX_WHILE_REPLAYED, Index
 from tunemill.journal.known import NOWHERE, RequestState, place_key
 from tunemill.journal.lines import (
     AttemptFailed,
@@ -85,7 +85,9 @@ class Journal:
         try:
             if snapshot is not None:
                 self._take((at, self.reader.read_text(at)) for at in sorted(snapshot.uncounted, key=_order))
+            self.index.puts_max = PENDING_MAX_WHILE_REPLAYED
             self._take(scan(folder, segments, after=None if snapshot is None else snapshot.end))
+            self.index.puts_max = PENDING_MAX
         except BaseException:
             self.close()
             raise
