@@ -21,11 +21,12 @@ def test_a_row_is_settled_with_its_last_place() -> None:
     rows.was_copy(1)
     rows.began("b", 2, 1)
     rows.completed("b", "plot")
-    rows.failed("b")
+    rows.failed("b", "tale")
     rows.completed("a", "plot")
     now = rows.now(is_whole=False)
     assert (now.walked, now.positions, now.duplicates, now.unsettled) == (3, 2, 1, ((0, 0),))
-    assert (now.completed, now.failed, now.completed_by_step) == (1, 1, {"plot": 1})
+    assert (now.completed, now.completed_by_step) == (1, {"plot": 1})
+    assert (now.failed, now.failed_by_step) == (1, {"tale": 1})
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8), st.booleans()), max_size=80), st.integers(0, 80))
@@ -44,14 +45,14 @@ def test_going_on_from_any_moment_comes_to_the_same(steps: list[tuple[bool, int,
                 rows.began(str(number), number, position)
                 for of, failed in done:
                     if of == number:
-                        rows.failed(str(of)) if failed else rows.completed(str(of), "plot")
+                        rows.failed(str(of), "plot") if failed else rows.completed(str(of), "plot")
         if begin or not left:
             rows.began(str(walked), walked, walked)
             left[walked] = PLACES
             walked += 1
         else:
             number = sorted(left)[which % len(left)]
-            rows.failed(str(number)) if fails else rows.completed(str(number), "plot")
+            rows.failed(str(number), "plot") if fails else rows.completed(str(number), "plot")
             done.append((number, fails))
             left[number] -= 1
             if not left[number]:

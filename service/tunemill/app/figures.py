@@ -112,13 +112,20 @@ class LiveFigures:
         )
 
     def _forecast(self) -> Picodollars | None:
-        """What is spent, and the mean price of each step's answers (the plan's guess before the first) for the rest."""
+        """What is spent, and the mean price of each step's answers (the plan's guess before the first) for the rest.
+
+        What failed for good is not sent again.
+        """
         counts = self._baseline if self.engine is None else self.engine.counts
+        is_walked = self.engine is not None and self.engine.is_walked
         rows = counts.planned // max(1, self._chain.requests_per_row)
         forecast = self._budget.settled + self._budget.uncertain
         for step, places in zip(self._steps, self._chain.counts, strict=True):
             done = max(counts.completed_by_step.get(step, 0), self._baseline.completed_by_step.get(step, 0))
-            left = max(0, rows * places - done)
+            failed = counts.failed_by_step.get(step, 0)
+            if not is_walked:
+                failed = max(failed, self._baseline.failed_by_step.get(step, 0))
+            left = max(0, rows * places - done - failed)
             answered = self._totals.completed_of(step)
             mean = self._totals.cost[step] / answered if answered else self._expected.get(step)
             if mean is None and left:
@@ -148,7 +155,16 @@ def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...], in
         failed = min(planned, settled.failed)
         completed = min(planned - failed, settled.completed + answers_since(journal.mark, journal.totals.answers))
     by_step = {step.name: journal.totals.completed_of(step.name) for step in steps}
-    return Counts(planned=planned, completed=completed, failed=failed, completed_by_step=by_step)
+    failed_by_step = dict(settled.failed_by_step) if settled is not None else {}
+    if len(steps) == 1:
+        failed_by_step = {steps[0].name: failed}
+    return Counts(
+        planned=planned,
+        completed=completed,
+        failed=failed,
+        completed_by_step=by_step,
+        failed_by_step=failed_by_step,
+    )
 
 
 def figures_on_record(run: str, journal: Journal, *, is_running: bool, budget: Picodollars | None) -> RunStatistics:

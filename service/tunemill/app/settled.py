@@ -15,6 +15,7 @@ def mark_of(settled: Settled, *, inputs: str, rows: int, answers: int) -> Mark:
         "completed": settled.completed,
         "failed": settled.failed,
         "completed_by_step": settled.completed_by_step,
+        "failed_by_step": settled.failed_by_step,
         "is_whole": settled.is_whole,
         "rows": rows,
         "answers": answers,
@@ -57,5 +58,6 @@ def _settled(mark: Mark) -> Settled:
         completed=walk["completed"],
         failed=walk["failed"],
         completed_by_step=dict(walk["completed_by_step"]),
+        failed_by_step=dict(walk["failed_by_step"]),
         is_whole=walk["is_whole"],
     )

@@ -48,6 +48,7 @@ class Places:
             failed=before.failed,
             duplicate_rows=before.duplicates,
             completed_by_step=dict(before.completed_by_step),
+            failed_by_step=dict(before.failed_by_step),
         )
         self.pending: dict[str, Job] = {}
         self.count = 0
@@ -124,8 +125,10 @@ class Places:
 
     def failed(self, place: Place, message: str) -> None:
         """Count a place as failed for good, and with it all that would have read its answer."""
+        step = self._steps[place.step].name
         self.counts.failed += 1
-        self._settled.failed(place.row.id)
+        self.counts.failed_by_step[step] = self.counts.failed_by_step.get(step, 0) + 1
+        self._settled.failed(place.row.id, step)
         self._set_aside_children(place, message)
 
     def forget(self, job: Job) -> None:

@@ -26,6 +26,7 @@ class Settled:
     completed: int = 0
     failed: int = 0
     completed_by_step: Mapping[str, int] = field(default_factory=dict)
+    failed_by_step: Mapping[str, int] = field(default_factory=dict)
     is_whole: bool = False
 
 
@@ -34,8 +35,8 @@ class _Open:
     number: int
     position: int
     places_left: int
-    failed: int = 0
     completed_by_step: Counter[str] = field(default_factory=Counter)
+    failed_by_step: Counter[str] = field(default_factory=Counter)
 
 
 class SettledRows:
@@ -44,7 +45,7 @@ class SettledRows:
     __slots__ = (
         "_completed_by_step",
         "_duplicates",
-        "_failed",
+        "_failed_by_step",
         "_not_reached",
         "_open",
         "_places_a_row",
@@ -57,8 +58,8 @@ class SettledRows:
         self._walked = before.walked
         self._positions = before.positions
         self._duplicates = before.duplicates
-        self._failed = before.failed
         self._completed_by_step = Counter(before.completed_by_step)
+        self._failed_by_step = Counter(before.failed_by_step)
         self._not_reached = dict(before.unsettled)  # those that are to be looked at again, until they are
         self._open: dict[str, _Open] = {}
 
@@ -82,18 +83,18 @@ class SettledRows:
         row.completed_by_step[step] += 1
         self._one_less(row_id, row)
 
-    def failed(self, row_id: str) -> None:
+    def failed(self, row_id: str, step: str) -> None:
         """A place of the row is failed for good."""
         row = self._open[row_id]
-        row.failed += 1
+        row.failed_by_step[step] += 1
         self._one_less(row_id, row)
 
     def _one_less(self, row_id: str, row: _Open) -> None:
         row.places_left -= 1
         if not row.places_left:
             del self._open[row_id]
-            self._failed += row.failed
             self._completed_by_step.update(row.completed_by_step)
+            self._failed_by_step.update(row.failed_by_step)
 
     def now(self, *, is_whole: bool) -> Settled:
         """How far it is."""
@@ -104,7 +105,8 @@ class SettledRows:
             duplicates=self._duplicates,
             unsettled=tuple(sorted((*still_open, *self._not_reached.items()))),
             completed=self._completed_by_step.total(),
-            failed=self._failed,
+            failed=self._failed_by_step.total(),
             completed_by_step=dict(self._completed_by_step),
+            failed_by_step=dict(self._failed_by_step),
             is_whole=is_whole,
         )

@@ -148,6 +148,7 @@ class Counts:
     in_flight: int = 0
     duplicate_rows: int = 0
     completed_by_step: dict[str, int] = field(default_factory=dict)
+    failed_by_step: dict[str, int] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:

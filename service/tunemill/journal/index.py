@@ -28,7 +28,7 @@ from tunemill.journal.pending import Pending, RequestTuple, RowTuple, SlotTuple,
 from tunemill.journal.segments import Location
 
 CACHE_KIB = 8 * 1024
-FORMAT = 3  # to be raised whenever a table, or what stands in it, comes to mean something else
+FORMAT = 4  # to be raised whenever a table, or what stands in it, comes to mean something else
 
 PENDING_MAX = 1024
 PENDING_MAX_WHILE_COPIED = 64 * 1024
