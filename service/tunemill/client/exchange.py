@@ -12,13 +12,13 @@ connection for a `ClientRequest`, its protocol reads one message and its payload
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ssl import SSLContext
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
-from httpx2 import create_ssl_context
 from multidict import CIMultiDict
 from yarl import URL
+
+from tunemill.client.trust import context_for
 
 KEEP_ALIVE_S = 60.0
 
@@ -44,12 +44,11 @@ class Route:
 class Exchange:
     """A pool of at most so many connections, and calls over them. Used within one event loop."""
 
-    __slots__ = ("_connector", "_ssl", "_timeout")
+    __slots__ = ("_connector", "_timeout")
 
     def __init__(self, *, connections: int, connect_s: float) -> None:
         self._connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
-        self._ssl: SSLContext | None = None
 
     @property
     def connections_max(self) -> int:
@@ -62,15 +61,12 @@ class Exchange:
 
     def route(self, url: URL, headers: CIMultiDict[str], proxy: URL | None) -> Route:
         """For calls to this address with these headers; aiohttp adds which encodings it can read."""
-        is_plain = url.scheme == "http" and (proxy is None or proxy.scheme == "http")
-        if self._ssl is None and not is_plain:
-            self._ssl = create_ssl_context()  # with the certificates that the SDK trusts; slow, and not always needed
         request = aiohttp.ClientRequest(
             "POST",
             url,
             headers=headers,
             proxy=proxy,
-            ssl=self._ssl or True,
+            ssl=context_for(url, proxy),
             loop=asyncio.get_running_loop(),
         )
         return Route(request, None if proxy is not None and url.scheme == "http" else _head(request))

@@ -5,7 +5,6 @@ sets its headers. What it built is kept, and the requests after it differ from i
 through `exchange`. From time to time the SDK is asked afresh, so that a key that changes under its hands is noticed.
 """
 
-import urllib.request
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tunemill.client.exchange import Exchange, Response, Route
+from tunemill.client.trust import context_for, proxy_for
 from tunemill.clock import Clock
 
 AFRESH_S = 60.0
@@ -50,9 +50,12 @@ class RepeatedPost:
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}
         self._exchange = Exchange(connections=connections, connect_s=connect_s)
-        timeout = httpx2.Timeout(None, connect=connect_s)
+        timeout, address = httpx2.Timeout(None, connect=connect_s), URL(base_url)
         http = openai.DefaultAioHttpClient(
-            follow_redirects=False, timeout=timeout, event_hooks={"request": [self._learn]}
+            follow_redirects=False,
+            timeout=timeout,
+            event_hooks={"request": [self._learn]},
+            verify=context_for(address, proxy_for(address)),
         )
         self._sdk = make_sdk(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout, http_client=http)
 
@@ -84,15 +87,5 @@ class RepeatedPost:
         if kind is not None:
             kept = CIMultiDict(item for item in request.headers.multi_items() if item[0].lower() not in _NOT_KEPT)
             url = URL(str(request.url), encoded=True)
-            route = self._exchange.route(url, kept, _proxy_for(url))
+            route = self._exchange.route(url, kept, proxy_for(url))
             self._known[kind] = _Known(at=self._clock.monotonic(), route=route)
-
-
-def _proxy_for(url: URL) -> URL | None:
-    """The environment's proxy for this address, as the SDK finds it. (aiohttp would look for it at every request.)"""
-    host = url.host or ""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(f"{host}:{url.port}") or urllib.request.proxy_bypass(host):
-        return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")
