@@ -78,10 +78,16 @@ async def test_metrics_come_as_openmetrics_when_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [(RunState.RUNNING, 200), (RunState.DRAINING, 503), (RunState.FINISHED, 503), (RunState.IDLE, 503)],
+    [
+        (RunState.RUNNING, 200),
+        (RunState.PAUSED, 200),
+        (RunState.DRAINING, 503),
+        (RunState.FINISHED, 503),
+        (RunState.IDLE, 503),
+    ],
 )
 async def test_ready_is_a_run_that_works(state: RunState, status: int) -> None:
-    """Draining and ended runs are healthy but not ready; the answer says in which state it is."""
+    """Or is paused, and takes orders; draining and ended runs are healthy but not ready. The answer says the state."""
     async with _serving(replace(STATISTICS, state=state)) as address:
         reply = await _get(address, "/readyz")
         assert (await _get(address, "/healthz")).status == 200

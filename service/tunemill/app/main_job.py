@@ -176,7 +176,6 @@ class _MainJob:
             figures.take,
             options=self._show,
             events=context.events,
-            is_ready=lambda: figures.state is RunState.RUNNING,
             clock=context.clock,
         )
         answer = answering(context.run.folder.control, self._control.answer)

@@ -79,7 +79,6 @@ async def showing(
     *,
     options: ShowOptions,
     events: Events,
-    is_ready: Callable[[], bool],
     clock: Clock,
 ) -> AsyncIterator[Display]:
     """Show the run while the context is open; its last log line is written at the end."""
@@ -95,7 +94,7 @@ async def showing(
     async with contextlib.AsyncExitStack() as stack:
         if options.listen is not None:
             address = await stack.enter_async_context(
-                status_server(options.listen, statistics=statistics, registry=metrics.registry, ready=is_ready)
+                status_server(options.listen, statistics=statistics, registry=metrics.registry)
             )
             logger.info("listening", address=str(address))
         with display:

@@ -79,11 +79,11 @@ async def status_server(
 ) -> AsyncIterator[Address]:
     """Serve while the context is open; yields the address that is really bound.
 
-    `ready` answers `/readyz`; unless given, the run is ready while its state is running. Raises ArgumentError where
+    `ready` answers `/readyz`; unless given, the run is ready while it works or is paused. Raises ArgumentError where
     it cannot listen.
     """
     listening = await _listen(address)
-    server = _server(_application(statistics, registry, ready or _is_running(statistics)))
+    server = _server(_application(statistics, registry, ready or _is_at_work(statistics)))
     await server.startup(sockets=[listening])
     serving = asyncio.create_task(server.main_loop(), name="status server")
     try:
@@ -144,8 +144,8 @@ def _json(status: int, body: Json) -> "Response":
     return Response(orjson.dumps(body) + b"\n", status, media_type="application/json")
 
 
-def _is_running(statistics: Callable[[], RunStatistics]) -> Callable[[], bool]:
-    return lambda: statistics().state is RunState.RUNNING
+def _is_at_work(statistics: Callable[[], RunStatistics]) -> Callable[[], bool]:
+    return lambda: statistics().state in {RunState.RUNNING, RunState.PAUSED}
 
 
 def _server(application: "Starlette") -> "uvicorn.Server":
