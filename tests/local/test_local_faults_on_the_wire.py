@@ -214,6 +214,20 @@ def test_a_lost_reply_to_an_upload_leaves_the_file_there() -> None:
         assert server.books()["uploads"] == 3
 
 
+def test_an_upload_that_is_cut_leaves_nothing_but_a_line_in_the_books(capfd: pytest.CaptureFixture[str]) -> None:
+    """No file, no upload and no traceback."""
+    with Simulator() as server:
+        head = b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + b"Content-Length: 1000\r\n\r\n--b\r\n")
+        while not server.books()["failed_by_kind"]:
+            time.sleep(0.01)
+        assert server.books()["failed_by_kind"] == {"abandoned": 1}
+        assert call(server.port, "GET", "/v1/files").json()["data"] == []
+        assert server.books()["uploads"] == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_lost_reply_to_create_leaves_the_job_there() -> None:
     """Found by its metadata."""
     with Simulator("--lose-reply", "create=1") as server:

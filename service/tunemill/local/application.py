@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -16,7 +16,7 @@ from tunemill.local.chance import ChanceSource
 from tunemill.local.completions import Completions, passed_pause
 from tunemill.local.controls import Controls
 from tunemill.local.fine_tuning import FineTuning
-from tunemill.local.fine_tuning_api import FineTuningApi
+from tunemill.local.fine_tuning_api import Cut, FineTuningApi
 from tunemill.local.models import Models
 from tunemill.local.options import ServerOptions
 from tunemill.local.prices import PriceTable
@@ -51,7 +51,12 @@ class Application:
         )
         self._options = options
         self._rest = Starlette(
-            routes=self._routes(), exception_handlers={HTTPException: _no_such_address, 404: _no_such_address}
+            routes=self._routes(),
+            exception_handlers={
+                HTTPException: _no_such_address,
+                404: _no_such_address,
+                ClientDisconnect: self._abandoned,
+            },
         )
 
     def _routes(self) -> list[BaseRoute]:
@@ -61,6 +66,11 @@ class Application:
             *FineTuningApi(self.fine_tuning, self.completions, self._options).routes(),
             *Admin(self.completions, self.controls).routes(),
         ]
+
+    async def _abandoned(self, _: Request, __: Exception) -> Response:
+        """The client left before its request was whole: nobody is there to be told."""
+        self.completions.books.fail("abandoned")
+        return Cut()
 
     def close(self) -> None:
         """Let go of the model and of uploaded files."""

@@ -23,7 +23,7 @@ from tunemill.local.wire import Wire
 _JOBS = "/v1/fine_tuning/jobs"
 
 
-class _Cut(Response):
+class Cut(Response):
     """No reply: the connection ends instead."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +154,7 @@ class FineTuningApi:
             await asyncio.sleep(self._delay_s[effect])
         if self._to_lose.get(effect, 0) > 0:
             self._to_lose[effect] -= 1
-            return _Cut()
+            return Cut()
         return response(reply)
 
 
