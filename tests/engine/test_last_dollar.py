@@ -6,14 +6,16 @@ A failing run names its seed: `world_of(seed)` is that run again.
 import asyncio
 from random import Random
 
+import orjson
 import pytest
-from tests.engine.engine_support import FREE, MODEL, OTHER, Luck, World, renderer, row_of, step, worst
+from tests.engine.engine_support import FREE, MODEL, NO_HINTS, OTHER, Luck, World, renderer, row_of, step, worst
 from tests.engine.test_simulations import expect_an_end
 
+from tunemill.answers import parse_completion
 from tunemill.engine import LaneLimits, Place, RetryLimits
 from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
 from tunemill.events import Completed
-from tunemill.model import FailureKind, Picodollars, Request, Row, RunState
+from tunemill.model import Delivered, FailureKind, JsonObject, Picodollars, Reply, Request, Row, RunState
 
 K = FailureKind
 ENOUGH = 10**15
@@ -182,6 +184,38 @@ async def test_a_budget_that_is_lowered_in_mid_run_lets_nothing_more_through() -
     assert 32 < world.dispatcher.counts.completed == len(world.provider.sendings) < 100
     assert world.budget.cap is not None
     assert world.budget.cap - world.budget.settled < worst_of(sized(1, 100)[0])
+
+
+async def test_money_that_one_model_does_not_use_is_used_by_another_at_once() -> None:
+    """The second step waits for the budget at its model, and nothing of its own happens there: it leaves the moment
+    another model's answer turns out cheaper than what was reserved."""
+    steps = [step("a", lane=MODEL), step("b", lane=OTHER)]
+    quick, slow = (row_of({"text": text, "max b": "1000"}) for text in ("quick", "slow"))
+    world = World(steps=steps, limits={MODEL: FREE, OTHER: FREE}, write_s=(0.0, 0.0))
+    sent: list[tuple[str, float]] = []
+
+    async def provider(request: Request, timeout_s: float) -> Reply:
+        """The slow row's answer is empty, so that nothing follows from it."""
+        del timeout_s
+        began = world.clock.monotonic()
+        sent.append((request.step, began))
+        await world.clock.sleep(20.0 if request.row_id == slow.id else 1.0)
+        answer: JsonObject = {
+            "choices": [{"message": {"content": "" if request.row_id == slow.id else "x"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+        }
+        return Delivered(body=orjson.dumps(answer), hints=NO_HINTS, completion=parse_completion(answer))
+
+    second = renderer(steps)(Place(row=quick, step=1, sample=0, texts={"a": "x"}))
+    assert isinstance(second, Request)
+    world.cap = worst(second) + worst_of(slow) - 1
+    began = world.clock.monotonic()
+    run = world.open([quick, slow], executor=provider).run()
+    ending = await world.clock.run(run, each_turn=world.check_sums)
+    assert ending.state is RunState.FINISHED_WITH_FAILURES
+    assert world.dispatcher.counts.completed_by_step == {"a": 2, "b": 1}
+    assert [name for name, _ in sent] == ["a", "a", "b"]
+    assert sent[-1][1] - began == pytest.approx(20.0, abs=0.1)
 
 
 async def test_as_many_are_in_flight_as_fit() -> None:
