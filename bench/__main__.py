@@ -26,7 +26,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))  # servers and clients inherit it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no server stays behind
     sections = []
-    for name in arguments.names or available():
+    for name in arguments.names or NAMES:
         section = _measured(name, arguments)
         if section is not None:
             sections.append(section)
@@ -34,11 +34,6 @@ def main() -> int:
                 report.keep([section], NAMES)
     sys.stdout.write("\n" + report.markdown(sections))
     return 0 if all(not section.problem for section in sections) else 1
-
-
-def available() -> list[str]:
-    """The parts that are there."""
-    return [name for name in NAMES if (report.BENCH / f"{name}.py").exists()]
 
 
 def part_of(name: str) -> Part:
@@ -50,7 +45,7 @@ def part_of(name: str) -> Part:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="tunemill, measured on this machine.")
-    parser.add_argument("names", nargs="*", choices=[*available(), []], metavar="NAME", help=", ".join(available()))
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="short forms: below five minutes together")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (3); one in the quick form")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {report.RESULTS}, too")

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.frame import Figure, Options, Part, at_least, at_most
 from bench.recipes import ROWS_MAX, grid_recipe
-from bench.running import BENCH, Usage, client_environment, measured, run_command, started, tunemill_command
+from bench.running import ROOT, Usage, client_environment, measured, run_command, started, tunemill_command
 
 ROWS_QUICK = 100_000
 RESUME_S_MAX = 8
@@ -75,8 +75,8 @@ def one_round(folder: Path, rows: int) -> Round:
 
 
 def _synthetic(recipe: Path, run: Path, rows: int, *more: str) -> dict[str, Any]:
-    command = [sys.executable, str(BENCH / "synthetic_run.py"), str(recipe), str(run), str(rows), *more]
-    usage = measured(command, said=run.with_name(run.name + "-made"), environment=client_environment(NOWHERE))
+    command = [sys.executable, "-m", "bench.synthetic_run", str(recipe), str(run), str(rows), *more]
+    usage = measured(command, said=run.with_name(run.name + "-made"), environment=client_environment(NOWHERE), cwd=ROOT)
     return dict(json.loads(usage.stdout))
 
 

@@ -1,7 +1,7 @@
 """Makes the run folder of a run with many rows through the real classes, without a network: what the run itself costs
 on its journal's side, and something large to open, resume and build from.
 
-    python bench/synthetic_run.py RECIPE RUN ROWS [--killed]
+    python -m bench.synthetic_run RECIPE RUN ROWS [--killed]
 
 Works off the first ROWS rows. With --killed it ends as kill -9 would end it, without a last word; else as a run
 does that was seen through. Prints one line of JSON.
@@ -19,25 +19,22 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-BENCH = Path(__file__).parent
-sys.path.insert(0, str(BENCH.parent))
+import orjson
 
-import orjson  # noqa: E402 - after the path is set
-
-from tunemill.app.folder import RunFolder  # noqa: E402
-from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, writing_to  # noqa: E402
-from tunemill.app.recorder import JournalRecorder  # noqa: E402
-from tunemill.app.settled import mark_of  # noqa: E402
-from tunemill.app.unchanged import inputs_of  # noqa: E402
-from tunemill.clock import SystemClock  # noqa: E402
-from tunemill.engine import Settled  # noqa: E402
-from tunemill.engine.settled import SettledRows  # noqa: E402
-from tunemill.events import Event, JournalCommitted  # noqa: E402
-from tunemill.journal import Completed, Ended, Mark, Sent, SnapshotKeeper  # noqa: E402
-from tunemill.journal.snapshot import Draft  # noqa: E402
-from tunemill.journal.writer import JournalWriter  # noqa: E402
-from tunemill.model import Request, Usage  # noqa: E402
-from tunemill.plan import Unsendable  # noqa: E402
+from tunemill.app.folder import RunFolder
+from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, writing_to
+from tunemill.app.recorder import JournalRecorder
+from tunemill.app.settled import mark_of
+from tunemill.app.unchanged import inputs_of
+from tunemill.clock import SystemClock
+from tunemill.engine import Settled
+from tunemill.engine.settled import SettledRows
+from tunemill.events import Event, JournalCommitted
+from tunemill.journal import Completed, Ended, Mark, Sent, SnapshotKeeper
+from tunemill.journal.snapshot import Draft
+from tunemill.journal.writer import JournalWriter
+from tunemill.model import Request, Usage
+from tunemill.plan import Unsendable
 
 AT_ONCE = 256  # rows whose lines are written together, as a run with so many requests under way does
 ANSWER = (
