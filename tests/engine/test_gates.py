@@ -35,6 +35,7 @@ def sent(through: Gates, now: float, *, until: float, size: Size = SMALL) -> tup
         wait = through.blocked(now, size=size, in_flight=0)
         if wait is None:
             passages.append(through.took(now, size=size))
+            through.left(passages[-1], now)
         else:
             assert wait.seconds is not None
             now += max(wait.seconds, 1e-6)

@@ -1,5 +1,7 @@
 """The limits as plain objects: properties over any times and amounts."""
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,13 +13,19 @@ EPSILON = 1e-6
 ASKED = st.lists(st.tuples(st.floats(0, 100_000), st.floats(0, 10)), min_size=1, max_size=40)
 
 
+def send(allowance: Allowance, now: float, amount: float) -> None:
+    """Let through and gone at the same moment."""
+    allowance.take(now, amount)
+    allowance.left(now, amount, taken_at=now)
+
+
 def leavings(allowance: Allowance, asked: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """When, and how much, leaves of what is asked for with so much time in between (or that much too late)."""
     now, taken = 1000.0, []
     for amount, late in asked:
         now += allowance.delay(now, amount) + late
         assert allowance.delay(now, amount) <= EPSILON
-        allowance.take(now, amount)
+        send(allowance, now, amount)
         taken.append((now, amount))
     return taken
 
@@ -43,7 +51,7 @@ def test_half_a_second_of_lateness_costs_nothing(per_minute: float, gaps: list[f
     for gap in gaps:
         now += gap
         while allowance.delay(now, 1.0) <= 0:
-            allowance.take(now, 1.0)
+            send(allowance, now, 1.0)
             left += 1
         assert left >= (now - 1000.0) * per_minute / 60 * USED_SHARE - 1
 
@@ -53,7 +61,7 @@ def test_idleness_saves_up_half_a_second_and_no_more(per_minute: float, idle: fl
     """After any pause, at most so much leaves at once."""
     allowance, now, at_once = Allowance(per_minute, 0.0), idle, 0
     while allowance.delay(now, 1.0) <= 0:
-        allowance.take(now, 1.0)
+        send(allowance, now, 1.0)
         at_once += 1
     assert at_once <= per_minute / 60 / 2 + 1
 
@@ -68,14 +76,13 @@ def test_first_come_first_served_and_never_for_ever(per_minute: float, asked: li
         delay = allowance.delay(now, amount)
         assert delay <= (allowance.capacity + max(0.0, -before)) / per_s + EPSILON
         now += delay
-        allowance.take(now, amount)
+        send(allowance, now, amount)
 
 
 def test_no_limit_is_no_delay() -> None:
     """And taking changes nothing, until there is one."""
     allowance = Allowance(None, 0.0)
-    allowance.take(5.0, 1e9)
-    allowance.left(6.0, taken_at=5.0, room=0.0)
+    send(allowance, 5.0, 1e9)
     allowance.empty(6.0)
     assert allowance.delay(6.0, 1e9) == 0.0
     allowance.change(6000.0, 7.0)
@@ -86,7 +93,7 @@ def test_a_request_larger_than_a_second_waits_for_a_full_bucket_and_is_paid_off(
     """6000 a minute is 100 a second: it leaves when 100 are there, and 500 take five seconds more."""
     allowance = Allowance(6000.0, 0.0)
     assert allowance.delay(0.0, 500.0) == pytest.approx(0.25 / USED_SHARE)
-    allowance.take(1.0, 500.0)
+    send(allowance, 1.0, 500.0)
     margin = MARGIN_S * 100 * USED_SHARE
     assert allowance.level(1.0) == pytest.approx(-400.0 - margin)
     assert allowance.delay(1.0, 500.0) == pytest.approx((500 + margin) / 100 / USED_SHARE)
@@ -95,14 +102,44 @@ def test_a_request_larger_than_a_second_waits_for_a_full_bucket_and_is_paid_off(
 def test_what_leaves_late_costs_only_what_the_bucket_could_not_hold() -> None:
     """Half empty, nothing is lost within half a second; full, every moment is."""
     half, full = Allowance(6000.0, 0.0), Allowance(6000.0, 0.0)
-    room = half.take(0.0, 1.0)
-    before = half.level(0.2)
-    half.left(0.2, taken_at=0.0, room=room)
-    assert half.level(0.2) == before
-    room = full.take(10.0, 100.0)
-    before = full.level(10.2)
-    full.left(10.2, taken_at=10.0, room=room)
-    assert full.level(10.2) == pytest.approx(before - 0.2 * 100 * USED_SHARE)
+    half.take(0.0, 1.0)
+    half.left(0.2, 1.0, taken_at=0.0)
+    assert half.level(0.2) == pytest.approx(75.0 - 1.0 + 0.2 * 100 * USED_SHARE)
+    full.take(10.0, 100.0)
+    full.left(10.2, 100.0, taken_at=10.0)
+    assert full.level(10.2) == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_disk_that_stands_still_is_waited_for_once() -> None:
+    """Whatever waits to be written down bunches up; it is bounded, and what was lost is not lost again for each."""
+    allowance, now, waiting = Allowance(6000.0, 0.0), 0.0, []
+    while now < 3.0:
+        wait_s = allowance.delay(now, 1.0)
+        if wait_s == 0.0:
+            allowance.take(now, 1.0)
+            waiting.append(now)
+        now += max(wait_s, 0.001)
+    assert len(waiting) <= 51
+    for taken_at in waiting:
+        allowance.left(now, 1.0, taken_at=taken_at)
+    assert allowance.delay(now, 1.0) < 0.2
+
+
+@pytest.mark.parametrize("late_s", [0.05, 0.3, 0.8])
+def test_a_disk_that_is_always_slow_costs_nothing_in_the_long_run(late_s: float) -> None:
+    """That all leave late is no reason to send less."""
+    allowance, now, waiting, left = Allowance(6000.0, 0.0), 0.0, deque[float](), 0
+    while now < 30.0:
+        while waiting and waiting[0] + late_s <= now:
+            allowance.left(now, 1.0, taken_at=waiting.popleft())
+            left += now > 10.0
+        wait_s = allowance.delay(now, 1.0)
+        if wait_s == 0.0:
+            allowance.take(now, 1.0)
+            waiting.append(now)
+        else:
+            now += min(wait_s, 0.005)
+    assert left >= 20 * 100 * 0.98
 
 
 def test_a_changed_limit_holds_from_now_on() -> None:
@@ -110,7 +147,7 @@ def test_a_changed_limit_holds_from_now_on() -> None:
     allowance = Allowance(6000.0, 0.0)
     allowance.change(600.0, 5.0)
     assert allowance.level(5.0) == 10.0
-    allowance.take(5.0, 10.0)
+    send(allowance, 5.0, 10.0)
     allowance.change(1200.0, 5.0)
     assert allowance.level(5.0) == pytest.approx(10.0, abs=0.1)
     allowance.change(None, 5.0)

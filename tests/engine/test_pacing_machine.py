@@ -54,6 +54,7 @@ class PacedMachine(RuleBasedStateMachine):
         self.now += late
         amount = self.queue.pop(0)
         self.limit.take(self.now, amount)
+        self.limit.left(self.now, amount, taken_at=self.now)
         self.left.append((self.now, amount))
 
     def longest_wait_s(self) -> float:

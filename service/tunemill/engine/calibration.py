@@ -34,7 +34,27 @@ PLAUSIBLE_MOST = 2.5  # of the expected
 CHARACTERS_PER_TOKEN_MOST = 12
 SHARE_LEAST = 0.04  # of the prior, whatever was observed
 SHARE_MOST = 1.5
+TRUST_LEAST = 0.8
+TRUST_GAIN = 0.05
 REFUSALS_KEPT = 256
+
+
+class Trust:
+    """Whether somebody says what can be true, nearly always."""
+
+    __slots__ = ("_share",)
+
+    def __init__(self) -> None:
+        self._share = 1.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is worth listening."""
+        return self._share >= TRUST_LEAST
+
+    def heard(self, is_plausible: bool) -> None:
+        """Something more was said."""
+        self._share += ((1.0 if is_plausible else 0.0) - self._share) * TRUST_GAIN
 
 
 @dataclass(slots=True)
@@ -60,6 +80,7 @@ class Calibration:
         "_refused",
         "_refused_at",
         "_sums",
+        "_trust",
         "_weights",
     )
 
@@ -71,6 +92,7 @@ class Calibration:
         self._sums: Terms = (0.0, 0.0, 0.0, 0.0)
         self._refused: deque[Mark] = deque(maxlen=REFUSALS_KEPT)
         self._anchor: tuple[Mark, float] | None = None  # where the stretch began, and what was missing there
+        self._trust = Trust()
         self._nudged_at = float("-inf")
         self._refused_at = float("-inf")
         self._is_full = False  # whether the bucket may have been full since
@@ -101,7 +123,9 @@ class Calibration:
     def announced(self, mark: Mark, *, missing: float, per_s: float) -> None:
         """After this request so much of a full bucket was missing, says its reply."""
         expected = self._bounded(mark.terms)
-        if not self._least(mark.terms) <= missing <= per_s + 2 * expected:
+        is_plausible = self._least(mark.terms) <= missing <= per_s + 2 * expected
+        self._trust.heard(is_plausible)
+        if not is_plausible or not self._trust.holds:
             self._anchor = None  # not a bucket that refills evenly, or somebody else is using it up
             return
         if missing < expected:

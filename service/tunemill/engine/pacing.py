@@ -14,6 +14,9 @@ from dataclasses import dataclass
 START_SHARE = 0.75  # of a second's worth is taken to be there at first: somebody may have used the key just before
 USED_SHARE = 0.995  # of the limit; the rest gives back what the provider lost while it was slow itself
 MARGIN_S = 0.004  # whoever needs a whole bucket arrives so much later than when it is full
+LATE_S_MOST = 1.0
+LATE_GAIN = 0.05
+LOOK_AGAIN_S = 0.01
 CONCURRENCY_START = 1024
 
 
@@ -22,15 +25,21 @@ class Allowance:
 
     Whatever is small beside it leaves when the bucket is half full. What needs more than a second's worth waits until
     it is full and then drives it below zero, so that the average still holds and a big request is never starved.
+
+    Between being let through and leaving, a request is written down, which takes a while, and sometimes long. So the
+    bucket is that of what has left; what is still to leave is what it will hold less of, and is expected to leave as
+    late as others did.
     """
 
-    __slots__ = ("_at", "_level", "_rate_per_s", "per_minute")
+    __slots__ = ("_at", "_late_s", "_level", "_pending", "_rate_per_s", "per_minute")
 
     def __init__(self, per_minute: float | None, now: float) -> None:
         self.per_minute = per_minute
         self._rate_per_s = 0.0
         self._level = 0.0
         self._at = now
+        self._pending = 0.0
+        self._late_s = 0.0
         if per_minute is not None:
             self._begin(per_minute)
 
@@ -58,40 +67,37 @@ class Allowance:
             self._level = min(self._level + max(0.0, self.capacity - capacity) * filled, self.capacity)
 
     def delay(self, now: float, amount: float) -> float:
-        """Seconds until a request of so much may leave."""
+        """Seconds until a request of so much may leave; a guess where others have to leave first."""
         if self.per_minute is None:
             return 0.0
-        self._refill(now)
-        missing = self._needed(amount) - self._level
+        missing = self._needed(amount) - self.level(now)
         # Refilling adds rounding errors of about 1e-12, and no clock is that exact.
-        return missing / self._rate_per_s if missing > 1e-9 * self.capacity else 0.0
+        if missing <= 1e-9 * self.capacity:
+            return 0.0
+        seconds = missing / self._rate_per_s
+        return seconds if self._level < self.capacity else max(seconds, LOOK_AGAIN_S)
 
     def take(self, now: float, amount: float) -> float:
-        """A request of so much is let through now; gives how much room was left in the bucket before."""
-        if self.per_minute is None:
-            return 0.0
-        self._refill(now)
-        room = self.capacity - self._level
-        # What finds the bucket full has no room for arriving a little early.
-        self._level -= amount + max(0.0, MARGIN_S * self._rate_per_s - max(0.0, self.capacity - amount) / 2)
-        return room
+        """A request of so much is let through now; gives how much room the bucket is thought to have before it."""
+        self._pending += amount
+        return 0.0 if self.per_minute is None else self.capacity - self.level(now) - amount
 
-    def left(self, now: float, *, taken_at: float, room: float) -> None:
-        """It left only now: what the provider's bucket could not hold meanwhile is lost. `room` is what `take` gave."""
-        if self.per_minute is not None and now > taken_at:
-            self._level -= max(0.0, (now - taken_at) * self._rate_per_s - room)
+    def left(self, now: float, amount: float, *, taken_at: float) -> None:
+        """What was let through then leaves now."""
+        self._pending = max(0.0, self._pending - amount)
+        self._late_s += (min(now - taken_at, LATE_S_MOST) - self._late_s) * LATE_GAIN
+        if self.per_minute is not None:
+            self._refill(now)
+            # What finds the bucket full has no room for arriving a little early.
+            self._level -= amount + max(0.0, MARGIN_S * self._rate_per_s - max(0.0, self.capacity - amount) / 2)
 
     def empty(self, now: float, left: float = 0.0) -> None:
         """The provider says that at most so much is left."""
-        if self.per_minute is not None:
-            self._refill(now)
-            self._level = min(self._level, left)
+        self.give(now, min(0.0, left - self.level(now)))
 
     def put(self, now: float, level: float) -> None:
         """The provider says that so much is left, whatever was thought."""
-        if self.per_minute is not None:
-            self._refill(now)
-            self._level = min(self.capacity, level)
+        self.give(now, level - self.level(now))
 
     def make_up(self, now: float, seconds: float) -> None:
         """Of lateness no more than so many seconds are made up for."""
@@ -104,9 +110,11 @@ class Allowance:
             self._level = min(self.capacity, self._level + amount)
 
     def level(self, now: float) -> float:
-        """What the provider's bucket holds now, as far as is known; below zero while a big request is paid off."""
+        """What the provider's bucket is expected to hold when a request that is let through now arrives; below zero
+        while a big request is paid off."""
         self._refill(now)
-        return self._level
+        soon = self._late_s * self._rate_per_s if self._pending else 0.0
+        return min(self.capacity, self._level - self._pending + soon)
 
     def _needed(self, amount: float) -> float:
         capacity = self.capacity

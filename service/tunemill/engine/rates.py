@@ -7,6 +7,7 @@ so, or where nothing is known, `RateSearch` finds what is really allowed, below 
 from collections import deque
 from dataclasses import dataclass
 
+from tunemill.engine.calibration import Trust
 from tunemill.engine.pacing import Allowance, RateMeter
 from tunemill.engine.search import RateSearch
 
@@ -58,6 +59,7 @@ class RateLimit:
         "_refusals",
         "_search",
         "_synced",
+        "_trust",
         "kind",
         "used",
     )
@@ -65,6 +67,7 @@ class RateLimit:
     def __init__(self, kind: str, configured: float | None, now: float, *, starting: bool) -> None:
         self.kind = kind
         self.used = RateMeter()
+        self._trust = Trust()
         self._count = 0  # of all that left
         self._refusals: deque[int] = deque(maxlen=OFTEN)  # the numbers of those that were refused last
         self._configured = configured
@@ -139,9 +142,7 @@ class RateLimit:
 
     def left(self, taken: Taken, now: float) -> None:
         """It really left now."""
-        if self._search.is_starting:  # nothing is known that could have been lost
-            return
-        self._allowance.left(now, taken_at=taken.at, room=taken.room)
+        self._allowance.left(now, taken.amount, taken_at=taken.at)
 
     def refused(self, taken: Taken, *, again_in_s: float | None, now: float) -> list[Change]:
         """It was refused because of this limit: the provider's bucket does not hold so much."""
@@ -253,7 +254,9 @@ class RateLimit:
         debt, thought = limit - remaining, taken.room + taken.amount
         if self._search.is_at_work or taken.at <= by or limit != self.known:
             return
-        if not 0 < debt <= limit / 60 + taken.amount:  # not a bucket that refills evenly: it says something else
+        is_plausible = 0 < debt <= limit / 60 + taken.amount
+        self._trust.heard(is_plausible)
+        if not is_plausible or not self._trust.holds:  # not a bucket that refills evenly: it says something else
             return
         most = SYNC_PER_S_MOST * limit / 60 * (now - at)
         self._allowance.give(now, max(-most, min(most, (thought - debt) * SYNC_SHARE)))
