@@ -116,8 +116,8 @@ def opened_or_not(folder: Path) -> tuple[Journal | None, RunFolderError | None]:
 
 
 def flips(size: int) -> list[tuple[int, int]]:
-    """Every byte, changed in each of its bits, to zero and to a line break, by what is combined with it."""
-    return [(at, mask) for at in range(size) for mask in (1, 2, 4, 8, 16, 32, 64, 128, -1, -2)]
+    """Every byte, with a low and a high bit changed, made zero (-1) and made a line break (-2)."""
+    return [(at, mask) for at in range(size) for mask in (1, 32, -1, -2)]
 
 
 def flipped(content: bytes, at: int, mask: int) -> bytes:
@@ -142,7 +142,7 @@ def test_a_changed_byte_is_never_believed(whole: Path, tmp_path: Path, part: int
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(8))
 def test_no_changed_byte_is_ever_believed(whole: Path, tmp_path: Path, part: int) -> None:
-    """Every byte, in each of its bits."""
+    """Every byte, in each of these ways."""
     content = segment_path(whole, 1).read_bytes()
     for at, mask in flips(len(content))[part::8]:
         if (changed := flipped(content, at, mask)) != content:
