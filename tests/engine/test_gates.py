@@ -80,6 +80,9 @@ def test_concurrency_is_felt_out_only_where_no_limit_is_known() -> None:
     """With a limit from the recipe there is nothing to find out."""
     assert limit_of(gates(concurrency=5000), "concurrency", 0.0) == CONCURRENCY_START
     assert limit_of(gates(requests=60.0, concurrency=5000), "concurrency", 0.0) == 5000
+    told = gates(concurrency=5000)
+    told.learn(LimitHints(requests_per_minute=600), told.took(0.0, size=SMALL), 1.0)
+    assert limit_of(told, "concurrency", 1.0) == 5000
 
 
 def test_a_refusal_by_chance_changes_no_known_limit() -> None:

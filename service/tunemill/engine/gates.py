@@ -154,6 +154,8 @@ class Gates:
         """What a reply's headers announce."""
         changes = self._requests.announced(hints.requests_per_minute, hints.requests_remaining, passage.requests, now)
         changes += self._tokens.announced(hints.tokens_per_minute, hints.tokens_remaining, passage.tokens, now)
+        if changes:  # a limit is known by now: nothing has to be felt out by concurrency
+            self._concurrency.change(self._limits.concurrency, is_known=True)
         limit, remaining = hints.tokens_per_minute, hints.tokens_remaining
         if limit is not None and remaining is not None:
             self._calibration.announced(passage.mark, missing=limit - remaining, per_s=limit / 60)
