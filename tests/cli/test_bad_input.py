@@ -19,7 +19,9 @@ MEND_DOLLARS = "give dollars above zero, such as 25"
 MEND_COUNT = "give one, such as 10"
 MEND_LISTEN = "write HOST:PORT, such as 127.0.0.1:9400 for this machine alone or 0.0.0.0:9400 for everybody"
 MEND_URL = "set it to something like https://host/v1"
-MEND_JOURNAL = "restore the file from a copy, or delete this line to give up what it records (it may be paid for again)"
+MEND_JOURNAL = (
+    "`tunemill repair runs/films` sets aside what is damaged and says what that costs; or restore the file from a copy"
+)
 MEND_FINETUNE = (
     "restore it from a backup; without one, look at the target for the run's fine-tuning job, move this file away "
     "and run `tunemill submit`, which takes up a job that it finds"

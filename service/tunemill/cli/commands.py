@@ -221,7 +221,10 @@ def repair(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Set a damaged journal's lines aside, and say what has to be paid again. Nothing is deleted."""
+    """Set a damaged journal's lines aside, and say what that costs.
+
+    Nothing is deleted: the lines go to damaged.jsonl, and what has to be paid again is named.
+    """
     from tunemill.cli.repair import repair_command
 
     return repair_command(run, dry_run=dry_run, as_json=as_json)
@@ -229,7 +232,10 @@ def repair(
 
 @app.command()
 def compress(run: RunName, as_json: AsJson = False) -> None:
-    """Compress the finished files of a run's journal (zstd); every command reads them as before, and zstdcat does."""
+    """Compress the finished files of a run's journal (zstd).
+
+    Every command reads them as before, and so does zstdcat.
+    """
     from tunemill.cli.repair import compress_command
 
     compress_command(run, as_json=as_json)
