@@ -17,7 +17,7 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3.12 python3.13 pyt
 	test -n "$$python" || { echo "Python 3.11 or newer is needed, and $(if $(PYTHON),$(PYTHON) is not,none is on the path); make PYTHON=/path/to/python3.11 names one" >&2; exit 1; }
 
 help:
-	@echo "make demo    the movie-plots example on a small model on this machine, two to three minutes, no key needed"
+	@echo "make demo    the movie-plots example on a small model on this machine, two to seven minutes, as fast as the machine is, no key needed"
 	@echo "make test    all tests"
 	@echo "make torture kill -9 everywhere, full disks, thousands of simulated hours, a soak: ten to fifteen minutes;"
 	@echo "             SOAK=3600 soaks for an hour, TORTURE=tests/torture/... runs only these, TUNEMILL_TORTURE_SEED repeats"
@@ -34,7 +34,7 @@ DEMO_ROWS := 14
 # A demo that was interrupted goes on where it stopped; one that came to its end starts from nothing.
 demo: $(READY)
 	@if [ -e $(DEMO)/finetune.json ]; then echo "Removing the last demo's $(DEMO)"; rm -rf $(DEMO); fi
-	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (two to three minutes)"
+	@echo "Running $(DEMO_ROWS) rows of examples/movie-plots/recipe.toml on a small model on this machine (two to seven minutes, as fast as the machine is)"
 	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --until tuned --run-dir $(DEMO)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
@@ -89,8 +89,8 @@ pin:
 	echo "Fetching uv"; "$$python" -m venv "$$place"; \
 	"$$place/bin/python" -m pip -qq --disable-pip-version-check --no-input install uv; \
 	uv() { echo "Writing $$1"; "$$place/bin/uv" $(COMPILE) --output-file "$$@" >"$$place/out"; }; \
-	uv requirements/run.txt pyproject.toml --extra local; \
-	uv requirements/dev.txt pyproject.toml --extra local --extra dev; \
+	uv requirements/run.txt pyproject.toml --extra local --extra otlp; \
+	uv requirements/dev.txt pyproject.toml --extra local --extra otlp --extra dev; \
 	uv requirements/build.txt requirements/build.in; \
 	uv requirements/model.txt --no-deps requirements/model.in; \
 	for peer in curator sdk; do uv bench/clients/$$peer.txt bench/clients/$$peer.in; done
