@@ -340,4 +340,4 @@ async def test_slots_have_the_same_keys_in_every_process(folder: Path) -> None:
     journal.close()
     from tunemill.journal.known import slot_key
 
-    assert slot_key("0123456789abcdef" * 2, "plot", 7) == -8323511736057575077
+    assert slot_key(key_of("0123456789abcdef" * 2), "plot", 7) == -8323511736057575077

@@ -3,7 +3,7 @@
 from tunemill.journal.index import Index
 from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
 from tunemill.journal.keeper import SnapshotKeeper
-from tunemill.journal.known import KEY_DIGITS, NOWHERE, KnownRequest, RequestState, digits_of, key_of
+from tunemill.journal.known import KEY_DIGITS, NOWHERE, KnownRequest, RequestState, Served, digits_of, key_of, slot_key
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -40,6 +40,7 @@ __all__ = [
     "Reused",
     "RowSeen",
     "Sent",
+    "Served",
     "SnapshotKeeper",
     "SourceEnded",
     "Totals",
@@ -49,4 +50,5 @@ __all__ = [
     "last_mark",
     "open_for_reading",
     "open_for_writing",
+    "slot_key",
 ]

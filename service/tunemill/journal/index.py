@@ -12,11 +12,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tunemill.errors import RunFolderUnwritable
 from tunemill.journal.known import (
     KnownRequest,
     KnownRow,
     RequestState,
+    Served,
     digits_of,
     key_of,
     known_request,
@@ -167,6 +170,13 @@ class Index:
         known = None if key is None else self._row(key)
         return None if known is None or key is None else (key, known)
 
+    def rows_between(self, first: int, end: int) -> Iterator[tuple[int, int, Location]]:
+        """In order, the position and the key of each row from position `first` to before `end`, and where its line is;
+        a length of 0 says that a damaged line had it."""
+        self._flush()
+        for position, key, place, length in self._all(_ROWS_BETWEEN, (first, end)):
+            yield position, key, unpacked(place, length)
+
     def put_row(self, position: int, row_id: str, at: Location) -> None:
         """Record a row, with the location of its line. A line of length 0 only moves the row."""
         self._pending.put_row(key_of(row_id), place_key(at), at.length, position)
@@ -202,24 +212,28 @@ class Index:
 
     def slot(self, row_id: str, step: str, sample: int) -> tuple[int, str] | None:
         """The key of the request that serves a slot (compare with `key_of`), and its parent as the journal has it."""
-        found = self._slot(slot_key(row_id, step, sample))
+        found = self._slot(slot_key(key_of(row_id), step, sample))
         return None if found is None else (found[0], "" if found[2] is None else digits_of(found[2]))
 
-    def served(self, row_id: str, step: str, sample: int) -> tuple[str, KnownRequest] | None:
-        """The parent of the request that serves a slot, as the journal has it, and what is known of that request."""
-        found = self._slot(slot_key(row_id, step, sample))
-        known = None if found is None else known_request(self._request(found[0]))
-        return None if found is None or known is None else ("" if found[2] is None else digits_of(found[2]), known)
+    def served(self, slots: Iterable[int]) -> dict[int, Served]:
+        """What serves these slots (`slot_key`), of those that anything serves. One question for hundreds of slots costs
+        a small part of what it costs to ask for each."""
+        self._flush()
+        keys = orjson.dumps(sorted(slots)).decode()
+        return {
+            key: Served(RequestState(state), unpacked(place, length), "" if parent is None else digits_of(parent))
+            for key, parent, state, place, length in self._all(_SERVED, (keys,))
+        }
 
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
-        found = self._slot(slot_key(row_id, step, sample))
+        found = self._slot(slot_key(key_of(row_id), step, sample))
         return None if found is None else known_request(self._request(found[0]))
 
     def put_slot(self, row_id: str, step: str, sample: int, request_id: str, parent: str) -> None:
         """Record which request serves a slot; the last one wins."""
         above = key_of(parent) if parent else None
-        self._pending.slots[slot_key(row_id, step, sample)] = (key_of(request_id), key_of(row_id), above)
+        self._pending.slots[slot_key(key_of(row_id), step, sample)] = (key_of(request_id), key_of(row_id), above)
         self._put()
 
     def _slot(self, key: int) -> SlotTuple | None:
@@ -300,6 +314,13 @@ _PUT_REQUEST = (
 _PUT_ROW = (
     "INSERT INTO row VALUES (?,?,?,?) ON CONFLICT(id) DO UPDATE SET position=excluded.position,"
     "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)"
+)
+_ROWS_BETWEEN = (
+    "SELECT p.k, w.id, w.place, w.length FROM position p JOIN row w ON w.id=p.row WHERE p.k>=? AND p.k<? ORDER BY p.k"
+)
+_SERVED = (
+    "SELECT s.id, s.parent, r.state, r.place, r.length "
+    "FROM json_each(?) asked CROSS JOIN slot s ON s.id=asked.value JOIN request r ON r.id=s.request"
 )
 _PUT_SLOT = "INSERT OR REPLACE INTO slot VALUES (?,?,?,?)"
 _SLOT_ROWS = "FROM slot s JOIN row w ON w.id=s.row JOIN position p ON p.k=w.position AND p.row=w.id"

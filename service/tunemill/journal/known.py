@@ -39,6 +39,15 @@ class KnownRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """A slot's request: its state, where its outcome is, and `parent`, the first digits of the request above it."""
+
+    state: RequestState
+    outcome: Location
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRow:
     """Where the line with a row's fields is, and the position at which the row was last seen."""
 
@@ -64,9 +73,9 @@ def known_request(found: RequestTuple | None) -> KnownRequest | None:
     return KnownRequest(RequestState(state), attempts, unpacked(place, length), unpacked(sent_place, sent_length))
 
 
-def slot_key(row_id: str, step: str, sample: int) -> int:
-    """The row's key with a number for step and sample mixed in, which is spread as evenly as the row's key itself."""
-    return key_of(row_id) ^ _mask(step, sample)
+def slot_key(row_key: int, step: str, sample: int) -> int:
+    """A row's key with a number for step and sample mixed in, which is spread as evenly as the row's key itself."""
+    return row_key ^ _mask(step, sample)
 
 
 @lru_cache(maxsize=4096)
