@@ -4,7 +4,8 @@ Everything in here subscribes to `tunemill.events` or reads `tunemill.statistics
 stages knows that it exists.
 """
 
-from tunemill.telemetry.http import Address, check_listen, parse_listen, status_server
+from tunemill.telemetry.http import status_server
+from tunemill.telemetry.listen import Address, check_listen, parse_listen
 from tunemill.telemetry.log_lines import log_events, log_run_ended
 from tunemill.telemetry.logs import LineSink, LogFormat, LogLevel, configure_logs, run_logger
 from tunemill.telemetry.metrics import RunMetrics

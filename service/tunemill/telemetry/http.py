@@ -5,68 +5,26 @@ process by no more than a second. Knows statistics and a metrics registry, given
 """
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from tunemill.errors import ArgumentError
 from tunemill.model import Json, RunState
 from tunemill.statistics import RunStatistics
+from tunemill.telemetry.listen import Address, listening_socket
 
 if TYPE_CHECKING:  # loaded by whoever listens
     import uvicorn
     from starlette.applications import Starlette
     from starlette.responses import Response
 
-LOOPBACK = "127.0.0.1"
-_FLAG = "--listen"
-_PORT_MAX = 65_535
 _SHUTDOWN_GRACE_S = 1
 _CONNECTIONS_MAX = 100  # dashboards and probes; nobody else has business here
-_MEND = f"write HOST:PORT, such as {LOOPBACK}:9400 for this machine alone or 0.0.0.0:9400 for everybody"
 _INDEX = "tunemill\n\n/metrics  for Prometheus\n/status   the run's figures as JSON\n/healthz  /readyz\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen. Port 0 means any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_listen(value: str) -> Address:
-    """`HOST:PORT`, `[IPV6]:PORT`, or a port alone, which means loopback.
-
-    Raises ArgumentError.
-    """
-    host, colon, port = value.strip().rpartition(":")
-    if not colon:
-        return Address(LOOPBACK, _port(port, value))
-    if host.startswith("[") and host.endswith("]"):
-        return Address(_ipv6(host[1:-1], value), _port(port, value))
-    if "/" in value:
-        raise _refused("it is an address to listen at and not a URL", value)
-    if ":" in host or "[" in host or "]" in host:
-        raise _refused("an IPv6 address must stand in brackets", value, mend="write it as [::1]:9400")
-    if not host:
-        raise _refused("it names no host", value)
-    return Address(host, _port(port, value))
-
-
-async def check_listen(address: Address) -> None:
-    """See whether the address can be had at all. Raises ArgumentError."""
-    (await _listen(address)).close()
 
 
 @asynccontextmanager
@@ -82,7 +40,7 @@ async def status_server(
     `ready` answers `/readyz`; unless given, the run is ready while it works or is paused. Raises ArgumentError where
     it cannot listen.
     """
-    listening = await _listen(address)
+    listening = await listening_socket(address)
     server = _server(_application(statistics, registry, ready or _is_at_work(statistics)))
     await server.startup(sockets=[listening])
     serving = asyncio.create_task(server.main_loop(), name="status server")
@@ -174,51 +132,3 @@ def _cut_off_the_rest(server: "uvicorn.Server") -> None:
     """Whoever still has not read its answer: closing politely would wait for that for ever."""
     for connection in list(server.server_state.connections):
         connection.transport.abort()
-
-
-async def _listen(address: Address) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    try:
-        candidates = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        raise _refused("there is no such host", str(address)) from error
-    family, _, _, _, where = candidates[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-        listening.listen(_CONNECTIONS_MAX)
-    except OSError as error:
-        listening.close()
-        raise _cannot_listen(address, error) from error
-    listening.setblocking(False)
-    return listening
-
-
-def _cannot_listen(address: Address, error: OSError) -> ArgumentError:
-    if isinstance(error, PermissionError):
-        return _refused("this port needs privileges", str(address), mend="take a port from 1024 up")
-    return _refused(
-        f"cannot listen there ({error.strerror or error})",
-        str(address),
-        mend=f"take another port, or port 0 for any free one, and a host that this machine has, such as {LOOPBACK}",
-    )
-
-
-def _port(text: str, value: str) -> int:
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(_PORT_MAX))
-    if not is_number or int(text) > _PORT_MAX:
-        raise _refused(f"the port must be a whole number from 0 to {_PORT_MAX}", value)
-    return int(text)
-
-
-def _ipv6(text: str, value: str) -> str:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError as error:
-        raise _refused("in the brackets is no IPv6 address", value, mend="write it as [::1]:9400") from error
-    return text
-
-
-def _refused(problem: str, value: str, *, mend: str = _MEND) -> ArgumentError:
-    return ArgumentError(problem, mend=mend, key=_FLAG, value=value)
