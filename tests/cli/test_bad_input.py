@@ -133,6 +133,36 @@ FLAGS = {
         env={"TUNEMILL_LISTEN": "http://0.0.0.0:9400"},
         message=f"TUNEMILL_LISTEN = 'http://0.0.0.0:9400': it is an address to listen at and not a URL; {MEND_LISTEN}",
     ),
+    "token too short": Mistake(
+        args="run films.toml --listen 0",
+        env={"TUNEMILL_TOKEN": "hush"},
+        message=(
+            "TUNEMILL_TOKEN: the token in it has 4 characters; take 16 to 1,000, such as what `openssl rand -hex 16` "
+            "prints"
+        ),
+    ),
+    "token file missing": Mistake(
+        args="run films.toml --listen 0 --token-file token",
+        message=(
+            "--token-file = 'token': cannot be read (No such file or directory); give a file that holds the token and "
+            "nothing else"
+        ),
+    ),
+    "token file in the environment": Mistake(
+        args="run films.toml --listen 0",
+        env={"TUNEMILL_TOKEN_FILE": "token"},
+        files={"token": b"two words of sixteen"},
+        message=(
+            "TUNEMILL_TOKEN_FILE: the token in it holds blanks, or characters that no header can carry; take letters "
+            "and digits, such as what `openssl rand -hex 16` prints"
+        ),
+    ),
+    "two tokens": Mistake(
+        args="run films.toml --listen 0 --token-file token",
+        env={"TUNEMILL_TOKEN": "0123456789abcdef"},
+        files={"token": "0123456789abcdef"},
+        message="--token-file = 'token': TUNEMILL_TOKEN is set, too; give one of the two",
+    ),
     "listen at a port in use": Mistake(
         args="run films.toml --listen 127.0.0.1:{port}",
         message=(

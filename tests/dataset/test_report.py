@@ -9,7 +9,7 @@ import pytest
 from tests.dataset.dataset_support import built, candidate_of, facts_of, spec_of, statistics_of
 
 from tunemill.dataset import BuildResult, RunFacts, build, read_report
-from tunemill.dataset.page import dollars, harmless, percent
+from tunemill.dataset.page import dollars, percent
 from tunemill.model import Candidate, FailureKind, picodollars
 from tunemill.recipe.sections import ChatTrain, CleanSection
 
@@ -151,8 +151,3 @@ def test_dollars_have_the_places_that_they_need(amount: float, text: str) -> Non
 def test_shares_never_round_to_all_or_nothing(part: int, whole: int, text: str) -> None:
     """One reject in a hundred thousand is not 0 %."""
     assert percent(part, whole) == text
-
-
-def test_ordinary_text_is_shown_as_it_is() -> None:
-    """Line ends, tabs, accents and other scripts need no names."""
-    assert harmless("a\r\nb\tc é 漢字 🙂 עברית") == "a\nb\tc é 漢字 🙂 עברית"

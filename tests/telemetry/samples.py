@@ -6,6 +6,7 @@ from dataclasses import replace
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
+from tunemill.clock import SystemClock
 from tunemill.events import (
     AttemptFailed,
     BudgetChanged,
@@ -25,6 +26,7 @@ from tunemill.events import (
 )
 from tunemill.model import FailureKind, Lane, RunState, Usage, picodollars
 from tunemill.statistics import LimitLevel, Money, RequestCounts, RunStatistics
+from tunemill.telemetry import RunPage
 
 LANE = Lane("", "gpt-4o-mini")
 SECRET_TEXT = "The butler did it."
@@ -132,6 +134,11 @@ UNKNOWN = replace(
     limits=(),
     waiting_for={},
 )
+
+
+def page_of(statistics: RunStatistics) -> RunPage:
+    """A page of a run that stands still, on the machine's own clock."""
+    return RunPage(lambda: statistics, prompt_of=lambda _: "Who did it?", clock=SystemClock())
 
 
 def openmetrics_families(text: str) -> list[Metric]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
-from tests.telemetry.samples import STATISTICS, openmetrics_families
+from tests.telemetry.samples import STATISTICS, openmetrics_families, page_of
 
 from tunemill.errors import ArgumentError
 from tunemill.model import RunState
@@ -28,7 +28,9 @@ class Reply:
 
 async def _get(address: Address, path: str, *, method: str = "GET", accept: str = "*/*") -> Reply:
     reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(
+        f"{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode()
+    )
     head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     await writer.wait_closed()
@@ -40,9 +42,10 @@ async def _get(address: Address, path: str, *, method: str = "GET", accept: str 
 @asynccontextmanager
 async def _serving(statistics: RunStatistics = STATISTICS, host: str = "127.0.0.1") -> AsyncIterator[Address]:
     metrics = RunMetrics(lambda: statistics)
-    server = status_server(Address(host, 0), statistics=lambda: statistics, registry=metrics.registry)
-    async with server as address:
-        yield address
+    page = page_of(statistics)
+    server = status_server(Address(host, 0), statistics=lambda: statistics, registry=metrics.registry, page=page)
+    async with server as access:
+        yield access.address
 
 
 async def test_the_bound_port_is_reported() -> None:
@@ -99,10 +102,14 @@ async def test_whoever_wires_may_say_what_ready_means() -> None:
     """A callable of its own goes before the state."""
     metrics = RunMetrics(lambda: STATISTICS)
     server = status_server(
-        Address("127.0.0.1", 0), statistics=lambda: STATISTICS, registry=metrics.registry, ready=lambda: False
+        Address("127.0.0.1", 0),
+        statistics=lambda: STATISTICS,
+        registry=metrics.registry,
+        page=page_of(STATISTICS),
+        ready=lambda: False,
     )
-    async with server as address:
-        assert (await _get(address, "/readyz")).status == 503
+    async with server as access:
+        assert (await _get(access.address, "/readyz")).status == 503
 
 
 async def test_unknown_paths_and_methods_are_refused() -> None:
@@ -135,7 +142,12 @@ async def test_a_port_in_use_is_a_mistake_that_can_be_mended() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         metrics = RunMetrics(lambda: STATISTICS)
-        server = status_server(Address("127.0.0.1", port), statistics=lambda: STATISTICS, registry=metrics.registry)
+        server = status_server(
+            Address("127.0.0.1", port),
+            statistics=lambda: STATISTICS,
+            registry=metrics.registry,
+            page=page_of(STATISTICS),
+        )
         with pytest.raises(ArgumentError) as raised:
             async with server:
                 pass
@@ -148,7 +160,12 @@ async def test_a_port_in_use_is_a_mistake_that_can_be_mended() -> None:
 async def test_a_host_of_another_machine_is_a_mistake_that_can_be_mended() -> None:
     """203.0.113.0/24 is for documentation: no machine has it."""
     metrics = RunMetrics(lambda: STATISTICS)
-    server = status_server(Address("203.0.113.7", 0), statistics=lambda: STATISTICS, registry=metrics.registry)
+    server = status_server(
+        Address("203.0.113.7", 0),
+        statistics=lambda: STATISTICS,
+        registry=metrics.registry,
+        page=page_of(STATISTICS),
+    )
     with pytest.raises(ArgumentError, match=r"--listen = '203\.0\.113\.7:0': cannot listen there"):
         async with server:
             pass

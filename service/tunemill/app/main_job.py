@@ -25,7 +25,7 @@ from tunemill.app.folder import RunFolder
 from tunemill.app.forecast import expected_costs
 from tunemill.app.generate import GenerateOptions
 from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_for, writing_to
-from tunemill.app.pilot import pilot_printer, show_pilot
+from tunemill.app.pilot import pilot_printer, prompt_of, show_pilot
 from tunemill.app.providers import reachable
 from tunemill.app.run_stages import RunContext, RunStages, Until
 from tunemill.app.settled import rows_of
@@ -177,6 +177,7 @@ class _MainJob:
             options=self._show,
             events=context.events,
             clock=context.clock,
+            prompt_of=partial(prompt_of, context.run.journal),
         )
         answer = answering(context.run.folder.control, self._control.answer)
         with self._catching_signals():

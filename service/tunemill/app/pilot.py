@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from tunemill.errors import RunFolderError
 from tunemill.events import Completed, Event, Subscriber
 from tunemill.journal import Journal
 from tunemill.telemetry import Display, completion_panel, make_console
@@ -16,11 +17,20 @@ def show_pilot(journal: Journal, show: Callable[[RenderableType], None], *, simu
 
     def subscriber(event: Event) -> None:
         if isinstance(event, Completed):
-            known = journal.index.request(event.request_id)
-            body = journal.reader.read(known.sent).get("body") if known and known.sent.length else None
-            show(completion_panel(event, prompt=prompt_text(body), simulated=simulated))
+            show(completion_panel(event, prompt=prompt_of(journal, event.request_id), simulated=simulated))
 
     return subscriber
+
+
+def prompt_of(journal: Journal, request_id: str) -> str:
+    """What was asked in this request; "" where the journal does not say, or cannot be read."""
+    known = journal.index.request(request_id)
+    if known is None or not known.sent.length:
+        return ""
+    try:
+        return prompt_text(journal.reader.read(known.sent).get("body"))
+    except (RunFolderError, OSError):  # whoever shows it goes on; whoever works with the journal will say it
+        return ""
 
 
 def pilot_printer(display: Display) -> Callable[[RenderableType], None]:

@@ -17,7 +17,9 @@ from tunemill.telemetry import (
     Display,
     LogFormat,
     LogLevel,
+    PageToken,
     RunMetrics,
+    RunPage,
     configure_logs,
     keep_fresh,
     log_events,
@@ -58,6 +60,7 @@ class ShowOptions:
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     listen: Address | None = None
+    token: PageToken | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -80,10 +83,15 @@ async def showing(
     options: ShowOptions,
     events: Events,
     clock: Clock,
+    prompt_of: Callable[[str], str],
 ) -> AsyncIterator[Display]:
-    """Show the run while the context is open; its last log line is written at the end."""
+    """Show the run while the context is open; its last log line is written at the end.
+
+    `prompt_of` gives the prompt of a request id, "" where there is none.
+    """
     console = options.console
-    sink = configure_logs(options.log_format, options.log_level, stream=options.stream, secrets=options.secrets)
+    secrets = options.secrets if options.token is None else (*options.secrets, options.token.text)
+    sink = configure_logs(options.log_format, options.log_level, stream=options.stream, secrets=secrets)
     logger = run_logger(run)
     is_pretty = options.log_format == "pretty" or (options.log_format == "auto" and options.stream.isatty())
     write_line = print_progress(sink) if is_pretty else log_progress(logger)
@@ -93,10 +101,18 @@ async def showing(
         events.subscribe(subscriber)
     async with contextlib.AsyncExitStack() as stack:
         if options.listen is not None:
-            address = await stack.enter_async_context(
-                status_server(options.listen, statistics=statistics, registry=metrics.registry)
+            page = RunPage(statistics, prompt_of=prompt_of, clock=clock)
+            events.subscribe(page.on_event)
+            access = await stack.enter_async_context(
+                status_server(
+                    options.listen,
+                    statistics=statistics,
+                    registry=metrics.registry,
+                    page=page,
+                    token=options.token,
+                )
             )
-            logger.info("listening", address=str(address))
+            logger.info("listening", address=str(access.address), page=access.page_words)
         with display:
             fresh = asyncio.create_task(keep_fresh(display, clock.sleep))
             try:

@@ -99,7 +99,17 @@ def run(
     listen: Annotated[
         str | None,
         typer.Option(
-            envvar="TUNEMILL_LISTEN", metavar="HOST:PORT", help="Serve /metrics, /status, /healthz and /readyz there."
+            envvar="TUNEMILL_LISTEN",
+            metavar="HOST:PORT",
+            help="Serve the run's page there, and /metrics, /status, /healthz and /readyz.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TUNEMILL_TOKEN_FILE",
+            metavar="FILE",
+            help="Holds the token for the page, which needs one beyond this machine. Or TUNEMILL_TOKEN is it.",
         ),
     ] = None,
     local: Annotated[
@@ -166,6 +176,7 @@ def run(
         until=until,
         run_dir=run_dir,
         listen=listen,
+        token_file=token_file,
         local=backend if local else None,
         grace=grace,
         keep_existing=keep_existing,

@@ -15,6 +15,7 @@ from tunemill.app.run_stages import Until
 from tunemill.app.shown import ShowOptions
 from tunemill.cli.options import named
 from tunemill.cli.output import talk
+from tunemill.cli.token import page_token
 from tunemill.errors import ArgumentError
 from tunemill.model import RunState
 from tunemill.telemetry import Address, LogFormat, LogLevel, check_listen, make_console, parse_listen
@@ -30,6 +31,7 @@ class RunFlags:
     until: str | None
     run_dir: Path | None
     listen: str | None
+    token_file: Path | None
     local: str | None
     grace: float
     keep_existing: bool
@@ -73,6 +75,7 @@ def _options(flags: RunFlags) -> RunOptions:
             log_format=cast("LogFormat", flags.log_format),
             log_level=cast("LogLevel", flags.log_level),
             listen=None if flags.listen is None else _address(flags.listen),
+            token=None if flags.listen is None else page_token(os.environ, flags.token_file),
         ),
     )
 

@@ -5,7 +5,6 @@ and characters that could turn a line around or hide in it are shown by their na
 """
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from tunemill.dataset.lengths import Lengths
 from tunemill.dataset.report import Report
+from tunemill.hidden import unhidden
 from tunemill.model import Picodollars, usd
 
 TEMPLATE_FILE = "report.html.jinja"
@@ -21,7 +21,6 @@ TEMPLATE_FILE = "report.html.jinja"
 _PLOT_WIDTH = 1000.0
 _PLOT_HEIGHT = 220.0
 _TICKS_MAX = 6
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\x7f-\x9f]")
 
 
 def page_of(report: Report) -> bytes:
@@ -38,11 +37,6 @@ def page_of(report: Report) -> bytes:
         left_out=percent(report.figures.rejected, report.figures.candidates),
     )
     return text.encode("utf-8", "replace")
-
-
-def harmless(text: str) -> str:
-    """Text in which nothing is hidden: control characters and marks of direction become visible."""
-    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def dollars(amount: Picodollars) -> str:
@@ -199,6 +193,6 @@ def _marks(lengths: Lengths) -> tuple[tuple[int, str], ...]:
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        harmless=harmless, dollars=dollars, file_size=file_size, number=lambda count: f"{count:,}"
+        harmless=unhidden, dollars=dollars, file_size=file_size, number=lambda count: f"{count:,}"
     )
     return environment.from_string(resources.files(__package__).joinpath(TEMPLATE_FILE).read_text("utf-8"))

@@ -49,6 +49,7 @@ def parse_arguments(argv: Sequence[str], *, program: str = PROGRAM) -> ServerOpt
         latency_s=parsed.latency_s,
         latency_sigma=parsed.latency_sigma,
         output_tokens=parsed.output_tokens,
+        texts=parsed.texts,
         requests_per_minute=parsed.requests_per_minute,
         tokens_per_minute=parsed.tokens_per_minute,
         admission=Admission(
@@ -111,6 +112,8 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
     add("--latency-s", type=_number(0), default=0.0, help="seconds that an answer takes (0); the median with a sigma")
     add("--latency-sigma", type=_number(0), default=0.0, help="spread of a log-normal latency (0: always the same)")
     add("--output-tokens", type=_whole(1), default=200, help="median length of an answer (200), below max_tokens")
+    add("--texts", type=Path, metavar="FILE",
+        help="the simulator's answers are drawn from this file, which has a JSON string on each line")  # fmt: skip
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:

@@ -2,4 +2,4 @@
 
 
 class BackendMissing(Exception):
-    """A library or a model that was asked for is not there. The message says what to install."""
+    """A library, a model or a file that was asked for is not there. The message says what to install."""

@@ -48,7 +48,8 @@ class ServerOptions:
     `port` 0 takes a free one. `seed` None makes texts and faults differ from run to run. `models` empty answers any
     model name. `api_key` None asks for none. Prices None come from the public list. `lose_reply` and `delay_s` are
     for the two side effects that must happen once: how many replies get lost after it, and how long replies take.
-    `books` is where the totals are written at the end; None where they are not.
+    `texts` is a file of answers to draw from, a JSON string a line, instead of invented ones. `books` is where the
+    totals are written at the end; None where they are not.
     """
 
     backend: BackendName = "simulator"
@@ -61,6 +62,7 @@ class ServerOptions:
     latency_s: float = 0.0
     latency_sigma: float = 0.0
     output_tokens: int = 200
+    texts: Path | None = None
     requests_per_minute: float = math.inf
     tokens_per_minute: float = math.inf
     admission: Admission = COMMON

@@ -94,9 +94,9 @@ def make_backend(options: ServerOptions, controls: Controls) -> Backend:
         from tunemill.local.llama import LlamaBackend
 
         return LlamaBackend.load(options.llama)
-    from tunemill.local.simulator import SimulatorBackend
+    from tunemill.local.simulator import SimulatorBackend, read_texts
 
-    return SimulatorBackend(controls)
+    return SimulatorBackend(controls, texts=read_texts(options.texts) if options.texts else ())
 
 
 def _config(application: Application) -> uvicorn.Config:

@@ -5,13 +5,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+
+import orjson
 
 from tunemill.local.answers import FINGERPRINT_SIMULATOR, Answer, Choice
 from tunemill.local.backend import Gone
 from tunemill.local.calls import CHARACTERS_PER_TOKEN, Call, tokens_in
 from tunemill.local.chance import Chance
 from tunemill.local.controls import Controls
+from tunemill.local.missing import BackendMissing
 from tunemill.local.models import LISTED_MODELS
 from tunemill.local.prose import write
 from tunemill.local.replies import Reply
@@ -26,6 +30,7 @@ class SimulatorBackend:
     controls: Controls
     wall: Callable[[], float] = time.time
     name: str = "simulator"
+    texts: Sequence[str] = ()  # to answer with instead of inventing
     default_model: str = "gpt-4o-mini"
     models: Sequence[str] = LISTED_MODELS
 
@@ -38,14 +43,30 @@ class SimulatorBackend:
             if settings.latency_sigma > 0:
                 latency_s *= draw_chance.dice(b"latency").lognormvariate(0, settings.latency_sigma)
             await asyncio.sleep(latency_s)
-        return compose(call, body_chance, settings.output_tokens, int(self.wall()))
+        return compose(call, body_chance, settings.output_tokens, int(self.wall()), self.texts)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def compose(call: Call, chance: Chance, output_tokens: int, created: int) -> Answer:
-    """The simulated answer: a pure function of its arguments. Lengths centre on `output_tokens`, within the bound."""
+def read_texts(path: Path) -> tuple[str, ...]:
+    """The texts in a file that has a JSON string on each line. Raises BackendMissing, saying what is wrong with it."""
+    try:
+        texts = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise BackendMissing(f"--texts {path}: cannot be read ({error.strerror})") from error
+    except orjson.JSONDecodeError:
+        texts = []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise BackendMissing(f"--texts {path}: must have a JSON string on each line")
+    return tuple(texts)
+
+
+def compose(call: Call, chance: Chance, output_tokens: int, created: int, texts: Sequence[str] = ()) -> Answer:
+    """The simulated answer: a pure function of its arguments. Lengths centre on `output_tokens`, within the bound.
+
+    Where there are `texts` it is one of them, as it is or cut off at the bound.
+    """
     dice = chance.dice(b"text")
     count = call.choices * call.prompts
     return Answer(
@@ -53,7 +74,9 @@ def compose(call: Call, chance: Chance, output_tokens: int, created: int) -> Ans
         model=call.model,
         fingerprint=FINGERPRINT_SIMULATOR,
         created=created,
-        choices=tuple(_choice(call, dice, output_tokens) for _ in range(count)),
+        choices=tuple(
+            _given(call, dice.choice(texts)) if texts else _choice(call, dice, output_tokens) for _ in range(count)
+        ),
         input_tokens=call.prompt_tokens,
     )
 
@@ -64,6 +87,14 @@ def _choice(call: Call, dice: Random, output_tokens: int) -> Choice:
         length = min(length, call.output_tokens_max)
     text = _stopped(write(dice, length * CHARACTERS_PER_TOKEN), call.stop)
     return Choice(text=text, finish_reason="stop", tokens=tokens_in(len(text)))
+
+
+def _given(call: Call, text: str) -> Choice:
+    stopped = _stopped(text, call.stop)
+    most = None if call.output_tokens_max is None else call.output_tokens_max * CHARACTERS_PER_TOKEN
+    if most is not None and len(stopped) > most:
+        return Choice(text=stopped[:most], finish_reason="length", tokens=tokens_in(most))
+    return Choice(text=stopped, finish_reason="stop", tokens=tokens_in(len(stopped)))
 
 
 def _stopped(text: str, stop: Sequence[str]) -> str:

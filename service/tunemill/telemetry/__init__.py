@@ -4,11 +4,13 @@ Everything in here subscribes to `tunemill.events` or reads `tunemill.statistics
 stages knows that it exists.
 """
 
+from tunemill.telemetry.access import TOKEN_VARIABLE, Access, PageToken, parse_token
 from tunemill.telemetry.http import status_server
 from tunemill.telemetry.listen import Address, check_listen, parse_listen
 from tunemill.telemetry.log_lines import log_events, log_run_ended
 from tunemill.telemetry.logs import LineSink, LogFormat, LogLevel, configure_logs, run_logger
 from tunemill.telemetry.metrics import RunMetrics
+from tunemill.telemetry.page import RunPage
 from tunemill.telemetry.panels import answer_panel, completion_panel
 from tunemill.telemetry.progress import (
     Display,
@@ -24,6 +26,8 @@ from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
 from tunemill.telemetry.words import dollars, duration, progress_line, waiting_words
 
 __all__ = [
+    "TOKEN_VARIABLE",
+    "Access",
     "Address",
     "Display",
     "LineDisplay",
@@ -31,7 +35,9 @@ __all__ = [
     "LiveDisplay",
     "LogFormat",
     "LogLevel",
+    "PageToken",
     "RunMetrics",
+    "RunPage",
     "answer_panel",
     "check_listen",
     "completion_panel",
@@ -48,6 +54,7 @@ __all__ = [
     "mask_secrets",
     "one_line",
     "parse_listen",
+    "parse_token",
     "print_progress",
     "progress_line",
     "run_logger",

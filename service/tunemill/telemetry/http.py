@@ -1,10 +1,12 @@
-"""The run's HTTP address: `/metrics`, `/status`, `/healthz` and `/readyz`, in the process's own event loop.
+"""The run's HTTP address, in the process's own event loop: the page, `/status`, `/metrics`, `/healthz` and `/readyz`.
 
 Promises: listens where it is told and nowhere else; takes no signals; a client that hangs holds up the end of the
-process by no more than a second. Knows statistics and a metrics registry, given as values, and no run.
+process by no more than a second; who may see what is decided by `access`. Knows statistics, a page and a metrics
+registry, given as values, and no run.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +17,10 @@ from prometheus_client.exposition import choose_encoder
 
 from tunemill.model import Json, RunState
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.listen import Address, listening_socket
+from tunemill.telemetry.access import Access, PageToken
+from tunemill.telemetry.listen import Address, is_loopback, listening_socket
+from tunemill.telemetry.page import RunPage
+from tunemill.telemetry.page.feed import READERS_MAX
 
 if TYPE_CHECKING:  # loaded by whoever listens
     import uvicorn
@@ -23,8 +28,7 @@ if TYPE_CHECKING:  # loaded by whoever listens
     from starlette.responses import Response
 
 _SHUTDOWN_GRACE_S = 1
-_CONNECTIONS_MAX = 100  # dashboards and probes; nobody else has business here
-_INDEX = "tunemill\n\n/metrics  for Prometheus\n/status   the run's figures as JSON\n/healthz  /readyz\n"
+_CONNECTIONS_MAX = READERS_MAX + 100  # beside readers of the page, dashboards and probes; nobody else has business here
 
 
 @asynccontextmanager
@@ -33,20 +37,29 @@ async def status_server(
     *,
     statistics: Callable[[], RunStatistics],
     registry: CollectorRegistry,
+    page: RunPage,
+    token: PageToken | None = None,
     ready: Callable[[], bool] | None = None,
-) -> AsyncIterator[Address]:
-    """Serve while the context is open; yields the address that is really bound.
+) -> AsyncIterator[Access]:
+    """Serve while the context is open; yields the address that is really bound, with who may see its page.
 
     `ready` answers `/readyz`; unless given, the run is ready while it works or is paused. Raises ArgumentError where
     it cannot listen.
     """
     listening = await listening_socket(address)
-    server = _server(_application(statistics, registry, ready or _is_at_work(statistics)))
+    bound = Address(address.host, listening.getsockname()[1])
+    access = Access(address=bound, is_loopback=is_loopback(listening), token=token)
+    server = _server(_application(statistics, registry, ready or _is_at_work(statistics), page, access))
     await server.startup(sockets=[listening])
     serving = asyncio.create_task(server.main_loop(), name="status server")
+    keeping = asyncio.create_task(page.keep_fresh(), name="page")
     try:
-        yield Address(address.host, listening.getsockname()[1])
+        yield access
     finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        page.end()
         server.should_exit = True
         await serving
         cutting_off = asyncio.get_running_loop().call_later(_SHUTDOWN_GRACE_S, _cut_off_the_rest, server)
@@ -61,16 +74,22 @@ def encoded_metrics(registry: CollectorRegistry, accept: str) -> tuple[bytes, st
 
 
 def _application(
-    statistics: Callable[[], RunStatistics], registry: CollectorRegistry, ready: Callable[[], bool]
+    statistics: Callable[[], RunStatistics],
+    registry: CollectorRegistry,
+    ready: Callable[[], bool],
+    page: RunPage,
+    access: Access,
 ) -> "Starlette":
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import PlainTextResponse, Response
+    from starlette.responses import Response
     from starlette.routing import Route
+
+    from tunemill.telemetry.page.routes import guarded, page_routes
 
     async def metrics(request: Request) -> Response:
         body, content_type = encoded_metrics(registry, request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type})
+        return Response(body, headers={"content-type": content_type, **_FIGURES})
 
     async def status(_: Request) -> Response:
         return _json(200, statistics().to_json())
@@ -82,24 +101,28 @@ def _application(
         is_ready = ready()
         return _json(200 if is_ready else 503, {"ready": is_ready, "state": statistics().state.value})
 
-    async def index(_: Request) -> Response:
-        return PlainTextResponse(_INDEX)
-
     return Starlette(
         routes=[
-            Route("/", index),
+            *page_routes(page, access),
             Route("/metrics", metrics),
-            Route("/status", status),
+            Route("/status", guarded(access, status)),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ]
     )
 
 
+_FIGURES = {
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
 def _json(status: int, body: Json) -> "Response":
     from starlette.responses import Response
 
-    return Response(orjson.dumps(body) + b"\n", status, media_type="application/json")
+    return Response(orjson.dumps(body) + b"\n", status, headers=_FIGURES, media_type="application/json")
 
 
 def _is_at_work(statistics: Callable[[], RunStatistics]) -> Callable[[], bool]:

@@ -23,7 +23,7 @@ from tunemill.events import (
     Sent,
     StateChanged,
 )
-from tunemill.model import Lane
+from tunemill.model import FailureKind, Lane
 
 _FAILURES_MAX = 3
 _FINE_TUNE_EVENTS_MAX = 10
@@ -37,6 +37,7 @@ class RecentEvents:
         "circuits",
         "completed",
         "dataset",
+        "failure_of",
         "failures",
         "fine_tune",
         "retries",
@@ -49,6 +50,7 @@ class RecentEvents:
     def __init__(self) -> None:
         self.completed: Completed | None = None
         self.failures: deque[Failed] = deque(maxlen=_FAILURES_MAX)
+        self.failure_of: dict[FailureKind, Failed] = {}  # the last of each kind
         self.retries: Counter[str] = Counter()  # attempts that failed and are made again, by the kind of failure
         self.retry: AttemptFailed | None = None  # the last of them
         self.circuits = {}  # the open ones
@@ -64,6 +66,7 @@ class RecentEvents:
                 self.completed = event
             case Failed():
                 self.failures.append(event)
+                self.failure_of[event.kind] = event
             case AttemptFailed():
                 self.retries[event.kind.value] += 1
                 self.retry = event

@@ -18,6 +18,7 @@ from tunemill.telemetry.recent import RecentEvents
 from tunemill.telemetry.view_training import add_later_phases
 from tunemill.telemetry.words import (
     budget_words,
+    circuit_words,
     dollars,
     duration,
     grace_words,
@@ -170,9 +171,7 @@ def _add_trouble(rows: Table, statistics: RunStatistics, recent: RecentEvents) -
 
 
 def _circuit_words(lane: Lane, circuit: CircuitChanged) -> str:
-    said = f"failed {circuit.failures:,} times in a row" if circuit.failures else "has fallen silent"
-    last = f" ({cleaned_line(circuit.reason)})" if circuit.reason else ""
-    return f"{_lane(lane)} {said}{last}: circuit open, sending slowly until it answers again"
+    return circuit_words(_lane(lane), circuit.failures, cleaned_line(circuit.reason))
 
 
 def _add_money(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> None:

@@ -82,9 +82,14 @@ def state_words(state: RunState) -> str:
 
 def waiting_words(waiting_for: Mapping[str, int]) -> str:
     """`requests per minute 12, provider asked us to wait 3`: most first, and last what merely queues. "" where none."""
+    return ", ".join(f"{words} {count:,}" for words, count in waiting_list(waiting_for))
+
+
+def waiting_list(waiting_for: Mapping[str, int]) -> list[tuple[str, int]]:
+    """What is waited for, in words, with how many wait; in the order of `waiting_words`."""
     waiting = [(reason, waiting_for.get(reason.value, 0)) for reason in WaitReason]
     waiting.sort(key=lambda each: (each[0] is WaitReason.QUEUE, -each[1]))
-    return ", ".join(f"{_WAITING_WORDS[reason]} {count:,}" for reason, count in waiting if count)
+    return [(_WAITING_WORDS[reason], count) for reason, count in waiting if count]
 
 
 def grace_words(statistics: RunStatistics) -> str:
@@ -136,6 +141,13 @@ def budget_words(money: Money) -> str:
     used = money.settled + money.uncertain + money.reserved
     words = "no budget" if money.budget is None else f"{percent(used, money.budget)} of {dollars(money.budget)} budget"
     return words if money.forecast is None else f"{words}, forecast {dollars(money.forecast)}"
+
+
+def circuit_words(lane: str, failures: int, reason: str) -> str:
+    """What an open circuit means. `lane` names the model, `reason` is the last failure's message or ""."""
+    said = f"failed {failures:,} times in a row" if failures else "has fallen silent"
+    last = f" ({reason})" if reason else ""
+    return f"{lane} {said}{last}: circuit open, sending slowly until it answers again"
 
 
 def counts_words(figures: Mapping[str, Json]) -> str:
