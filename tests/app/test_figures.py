@@ -10,10 +10,10 @@ from tunemill.model import Failure, FailureKind, Picodollars, Request
 EXPECTED: Picodollars = 1_000_000_000
 
 
-def figures_of(world: World, baseline: Counts) -> LiveFigures:
+def figures_of(world: World, baseline: Counts, totals: Totals | None = None) -> LiveFigures:
     figures = LiveFigures(
         run="world",
-        totals=Totals(),
+        totals=totals or Totals(),
         budget=world.budget,
         clock=world.clock,
         steps=world.steps,
@@ -55,3 +55,35 @@ async def test_what_failed_before_this_process_is_not_forecast_either() -> None:
     await world.clock.run(engine.run())
     assert engine.counts.failed == 0
     assert figures.take().money.forecast == world.budget.settled
+
+
+async def test_training_that_is_still_to_come_is_forecast() -> None:
+    """The budget has to cover it: answers alone would fit, and so many rows do not."""
+    world = World(cap=10 * EXPECTED)
+    world.open(rows(8))
+    figures = figures_of(world, Counts(planned=8))
+    assert (figures.take().money.forecast, figures.take().rows_beyond_budget) == (8 * EXPECTED, 0)
+    figures.training_expected = 8 * EXPECTED
+    assert (figures.take().money.forecast, figures.take().rows_beyond_budget) == (16 * EXPECTED, 3)
+
+
+async def test_without_a_budget_it_is_not_known_that_all_rows_fit() -> None:
+    """Unknown is not zero."""
+    world = World()
+    world.open(rows(8))
+    assert figures_of(world, Counts(planned=8)).take().rows_beyond_budget is None
+
+
+async def test_a_night_without_a_process_is_no_night_without_progress() -> None:
+    """The last answer is the run's, or this process began after it."""
+    world = World()
+    engine = world.open(rows(3))
+    totals, began = Totals(), world.clock.wall()
+    totals.last_at = began - 8 * 3600
+    figures = figures_of(world, Counts(planned=3), totals)
+    assert figures.take().last_answer_at == began
+    totals.last_at = began + 5
+    assert figures.take().last_answer_at == began + 5
+    assert figures.take().circuits == {}
+    figures.engine = engine
+    assert figures.take().circuits == {of.lane.model: False for of in world.steps}

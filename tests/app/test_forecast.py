@@ -17,11 +17,11 @@ ANSWER = Completed(
 class Watched:
     """A watch over figures that the test sets, and what it told."""
 
-    def __init__(self, forecast: Picodollars | None, *, budget: Picodollars | None = 1000, training: int = 0) -> None:
+    def __init__(self, forecast: Picodollars | None, *, budget: Picodollars | None = 1000) -> None:
         self.told: list[BudgetShort] = []
         self.looks = 0
         self.money = Money(settled=0, uncertain=0, reserved=0, budget=budget, forecast=forecast)
-        self.watch = BudgetWatch(self._take, rows=ROWS, emit=self._heard, training=training)
+        self.watch = BudgetWatch(self._take, rows=ROWS, emit=self._heard)
 
     def forecast(self, amount: Picodollars) -> None:
         self.money = replace(self.money, forecast=amount)
@@ -61,13 +61,6 @@ def test_it_tells_again_where_it_matters() -> None:
     assert watched.fitting() == [100, 50, 160]
     watched.watch.look_again()
     assert watched.fitting() == [100, 50, 160, 160]
-
-
-def test_training_is_part_of_what_the_budget_has_to_cover() -> None:
-    """Answers alone would fit."""
-    watched = Watched(800, training=800)
-    watched.watch.look()
-    assert watched.told == [BudgetShort(budget=1000, forecast=1600, rows_that_fit=125, rows_planned=ROWS)]
 
 
 def test_without_a_budget_or_a_forecast_there_is_nothing_to_tell() -> None:

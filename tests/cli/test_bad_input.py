@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,28 @@ def _table(kind: str, content: str | bytes, **more: str) -> dict[str, str | byte
 # -- flags and arguments ---------------------------------------------------------------------------------------------
 
 FLAGS = {
+    "push gateway that is no address": Mistake(
+        args="run films.toml --push-gateway pushgateway:9091",
+        files={"films.toml": RECIPE},
+        message=(
+            "--push-gateway = 'pushgateway:9091': does not start with http:// or https://; write it as "
+            "http://pushgateway:9091"
+        ),
+    ),
+    "push gateway with a password": Mistake(
+        args="run films.toml",
+        files={"films.toml": RECIPE},
+        env={"TUNEMILL_PUSH_GATEWAY": "http://me:secret@pushgateway:9091"},
+        message=(
+            "TUNEMILL_PUSH_GATEWAY: there is a password or a key in it; take it out, and let a proxy on this machine "
+            "add it"
+        ),
+    ),
+    "linger before it ends": Mistake(
+        args="run films.toml --linger -5",
+        files={"films.toml": RECIPE},
+        message="--linger = '-5': is out of range; give seconds, such as 30, or 0 not to wait",
+    ),
     "no recipe": Mistake(args="run", message="missing argument 'RECIPE'; see `tunemill run --help`"),
     "unknown command": Mistake(args="evalute", message="no such command 'evalute'; see `tunemill --help`"),
     "unknown flag": Mistake(
@@ -675,6 +698,19 @@ def test_the_server_for_local_needs_what_it_needs(shell: Shell, tmp_path: Path) 
     assert ending.talk == [
         "tunemill: the embedded server cannot start: the llama backend needs xllamacpp (hidden); install it with: "
         "pip install 'tunemill[local]' (and libgomp1 with the system's package manager)"
+    ]
+    assert not (shell.cwd / "runs").exists()
+
+
+def test_exporting_needs_the_packages_for_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are an extra: without them the message says how to get them, and nothing is begun."""
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    shell.write("films.toml", RECIPE)
+    ending = shell.run("run", "films.toml", "--otlp")
+    assert ending.code == 2
+    assert ending.talk == [
+        "tunemill: --otlp: the packages for OpenTelemetry are not installed; install tunemill with its extra: "
+        "pip install 'tunemill[otlp]'"
     ]
     assert not (shell.cwd / "runs").exists()
 

@@ -250,7 +250,7 @@ async def test_a_pause_in_an_outage_is_not_counted_as_one() -> None:
 
     async def hand() -> None:
         await world.clock.sleep(100.0)
-        assert world.dispatcher.circuits_open == 1
+        assert any(world.dispatcher.circuits.values())
         world.dispatcher.pause()
         await world.clock.sleep(3600.0)
         world.dispatcher.resume()

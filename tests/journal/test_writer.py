@@ -14,6 +14,7 @@ from tests.support.clock import ManualClock
 from tunemill.errors import RunFolderUnwritable
 from tunemill.events import JournalCommitted
 from tunemill.journal import JournalWriter, writer
+from tunemill.statistics import JournalLevel
 
 
 class Disk:
@@ -43,10 +44,12 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return disk
 
 
-def writer_in(folder: Path, heard: list[JournalCommitted] | None = None, **more: Any) -> JournalWriter:
+def writer_in(
+    folder: Path, heard: list[JournalCommitted] | None = None, clock: ManualClock | None = None, **more: Any
+) -> JournalWriter:
     folder.mkdir(exist_ok=True)
     emit = (lambda event: None) if heard is None else heard.append
-    return JournalWriter(folder, segment=1, offset=0, clock=ManualClock(), emit=emit, **more)
+    return JournalWriter(folder, segment=1, offset=0, clock=clock or ManualClock(), emit=emit, **more)
 
 
 async def test_commit_returns_only_after_fsync(tmp_path: Path, disk: Disk) -> None:
@@ -133,6 +136,26 @@ async def test_after_a_failed_fsync_nothing_is_written_any_more(tmp_path: Path, 
             journal.append(row(9))
     assert len(disk.sizes) == 2
     assert lines_of(tmp_path)[0] == replace(sent(1), body=None)
+
+
+async def test_a_disk_that_hangs_is_seen_before_it_answers(tmp_path: Path, disk: Disk) -> None:
+    """What is under way and what waits behind it; when the write fails at last, that is counted."""
+    clock = ManualClock()
+    journal = writer_in(tmp_path, clock=clock)
+    assert journal.level() == JournalLevel()
+    disk.go.clear()
+    disk.error = OSError(errno.EIO, "Input/output error")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(journal.run())
+        waiting = [tasks.create_task(_outcome(journal, 1))]
+        await disk.begun.wait()
+        waiting.append(tasks.create_task(_outcome(journal, 2)))
+        await asyncio.sleep(0)
+        clock.advance(12.5)
+        assert journal.level() == JournalLevel(lines_pending=2, write_s=12.5, write_failures=0)
+        disk.go.set()
+        assert [await task for task in waiting] == ["unwritable"] * 2
+    assert journal.level() == JournalLevel(lines_pending=2, write_s=0.0, write_failures=1)
 
 
 async def test_what_was_durable_is_never_reported_as_lost(tmp_path: Path, disk: Disk) -> None:

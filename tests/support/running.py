@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 KEY = "test-key"
 DEADLINE_S = 100.0
 
 GRID = """\
-name = "acceptance"
+name = "{name}"
 [source]
 kind = "grid"
 sample = {rows}
@@ -38,9 +38,9 @@ validation_fraction = 0.1
 """
 
 
-def grid_recipe(path: Path, *, rows: int, max_tokens: int = 200, more: str = "") -> Path:
+def grid_recipe(path: Path, *, rows: int, max_tokens: int = 200, more: str = "", name: str = "acceptance") -> Path:
     """Write a recipe over a grid of 100,000 cells, of which `rows` are drawn."""
-    path.write_text(GRID.format(rows=rows, max_tokens=max_tokens, more=more), encoding="utf-8")
+    path.write_text(GRID.format(name=name, rows=rows, max_tokens=max_tokens, more=more), encoding="utf-8")
     return path
 
 
@@ -71,12 +71,15 @@ def run(
 
 
 @contextlib.contextmanager
-def started(*args: str | Path, base_url: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run in the background; killed at the end if it is still there."""
+def started(
+    *args: str | Path, base_url: str, cwd: Path, under: Sequence[str] = (), **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run in the background; killed at the end if it is still there. `under` is a command that starts it in its place,
+    `more` are variables of its environment."""
     process = subprocess.Popen(
-        command(*args),
+        [*under, *command(*args)],
         cwd=cwd,
-        env=environment(base_url),
+        env=environment(base_url, **more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from tunemill.events import (
     StateChanged,
 )
 from tunemill.model import FailureKind, Lane, RunState, Usage, picodollars
-from tunemill.statistics import LimitLevel, Money, RequestCounts, RunStatistics
+from tunemill.statistics import JournalLevel, LimitLevel, Money, RequestCounts, RunStatistics
 from tunemill.telemetry import RunPage
 
 LANE = Lane("", "gpt-4o-mini")
@@ -111,6 +111,11 @@ STATISTICS = RunStatistics(
         LimitLevel(model="gpt-4o-mini", kind="tokens_per_minute", limit=200_000.0, used=181_000.0),
         LimitLevel(model="gpt-4o-mini", kind="concurrency", limit=256.0, used=64.0),
     ),
+    circuits={"gpt-4o-mini": False, "judge/llama": True},
+    steps=("outline",),
+    rows_beyond_budget=12,
+    last_answer_at=1_790_000_000.5,
+    journal=JournalLevel(lines_pending=3, write_s=0.25),
 )
 FINISHED = replace(
     STATISTICS,
@@ -133,6 +138,7 @@ UNKNOWN = replace(
     eta_s=None,
     limits=(),
     waiting_for={},
+    rows_beyond_budget=None,
 )
 
 

@@ -20,9 +20,11 @@ from tests.telemetry.samples import (
     openmetrics_families,
 )
 
-from tunemill.model import RunState, WaitReason
+from tunemill.answers import outcome_of
+from tunemill.model import Completion, RunState, WaitReason
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry.http import encoded_metrics
+from tunemill.telemetry.metric_table import ANSWERED, OUTCOMES, RESULTS, TOKEN_KINDS
 from tunemill.telemetry.metrics import RunMetrics
 
 Labels = Mapping[str, str]
@@ -39,14 +41,18 @@ def _values(text: str, name: str) -> list[tuple[Labels, float]]:
 
 def _value(statistics: RunStatistics, name: str, **labels: str) -> float:
     values = _values(_exposed(RunMetrics(lambda: statistics)), name)
-    (value,) = [value for of, value in values if of == labels]
+    (value,) = [value for of, value in values if of == _labels(**labels)]
     return value
+
+
+def _labels(**labels: str) -> dict[str, str]:
+    """These labels, and the run's name that every series has."""
+    return {"run": STATISTICS.run, **labels}
 
 
 @pytest.mark.parametrize(
     ("name", "labels", "value"),
     [
-        ("tunemill_requests", {"state": "planned"}, 512),
         ("tunemill_requests", {"state": "completed"}, 200),
         ("tunemill_requests", {"state": "failed"}, 1),
         ("tunemill_requests", {"state": "waiting"}, 247),
@@ -66,9 +72,17 @@ def _value(statistics: RunStatistics, name: str, **labels: str) -> float:
         ("tunemill_limit_used", {"model": "gpt-4o-mini", "kind": "concurrency"}, 64),
         ("tunemill_run_state", {"state": "running"}, 1),
         ("tunemill_run_state", {"state": "finished"}, 0),
-        ("tunemill_run_info", {"run": "movie-plots", "simulated": "false"}, 1),
-        ("tunemill_circuits_open", {}, 0),
+        ("tunemill_requests_finished_total", {"step": "outline", "outcome": "empty"}, 0),
+        ("tunemill_attempts_total", {"step": "outline", "result": "overloaded"}, 0),
+        ("tunemill_run_info", {"simulated": "false"}, 1),
+        ("tunemill_circuit_open", {"model": "gpt-4o-mini"}, 0),
+        ("tunemill_circuit_open", {"model": "judge/llama"}, 1),
         ("tunemill_eta_seconds", {}, 340),
+        ("tunemill_rows_beyond_budget", {}, 12),
+        ("tunemill_last_answer_timestamp_seconds", {}, 1_790_000_000.5),
+        ("tunemill_journal_pending_lines", {}, 3),
+        ("tunemill_journal_write_seconds", {}, 0.25),
+        ("tunemill_journal_write_failures_total", {}, 0),
     ],
 )
 def test_each_figure_is_the_one_in_the_statistics(name: str, labels: dict[str, str], value: float) -> None:
@@ -81,23 +95,61 @@ def test_the_figures_are_those_of_the_moment_of_asking() -> None:
     moments = iter((STATISTICS, FINISHED))
     metrics = RunMetrics(lambda: next(moments))
     texts = [_exposed(metrics), _exposed(metrics)]
-    states = [_values(text, "tunemill_requests")[1] for text in texts]
-    assert states == [({"state": "completed"}, 200.0), ({"state": "completed"}, 511.0)]
+    states = [_values(text, "tunemill_requests")[0] for text in texts]
+    assert states == [(_labels(state="completed"), 200.0), (_labels(state="completed"), 511.0)]
+
+
+def test_planned_is_the_sum_of_what_requests_are() -> None:
+    """So that a sum over the label means something."""
+    values = _values(_exposed(RunMetrics(lambda: STATISTICS)), "tunemill_requests")
+    assert sum(value for _, value in values) == STATISTICS.requests.planned
+
+
+def test_every_series_names_its_run() -> None:
+    """Also the process's own: what is pushed, or comes from another address after a restart, stays one run."""
+    metrics = RunMetrics(lambda: STATISTICS)
+    for event in EVENTS:
+        metrics.on_event(event)
+    families = list(text_string_to_metric_families(_exposed(metrics)))
+    assert {sample.labels["run"] for family in families for sample in family.samples} == {STATISTICS.run}
+    assert {"process_resident_memory_bytes", "tunemill_answer_tokens"} <= {family.name for family in families}
 
 
 @pytest.mark.parametrize(
-    "name", ["tunemill_budget_usd", "tunemill_forecast_usd", "tunemill_eta_seconds", "tunemill_limit"]
+    "name",
+    [
+        "tunemill_budget_usd",
+        "tunemill_forecast_usd",
+        "tunemill_rows_beyond_budget",
+        "tunemill_eta_seconds",
+        "tunemill_limit",
+    ],
 )
 def test_what_is_unknown_has_no_sample(name: str) -> None:
     """Unknown is not zero."""
     assert _values(_exposed(RunMetrics(lambda: UNKNOWN)), name) == []
 
 
-def test_every_wait_reason_and_state_has_its_series_from_the_start() -> None:
-    """So that no series begins in the middle of a run."""
-    text = _exposed(RunMetrics(lambda: UNKNOWN))
+def test_every_series_that_may_come_is_there_from_the_start() -> None:
+    """So that no series begins in the middle of a run, and no rate misses how it began."""
+    text = _exposed(RunMetrics(lambda: replace(UNKNOWN, finished={}, attempts={}, tokens={})))
     assert len(_values(text, "tunemill_waiting")) == len(WaitReason)
     assert len(_values(text, "tunemill_run_state")) == len(RunState)
+    for name, known in (("requests_finished", OUTCOMES), ("attempts", RESULTS), ("tokens", TOKEN_KINDS)):
+        values = _values(text, f"tunemill_{name}_total")
+        assert len(values) == len(UNKNOWN.steps) * len(known)
+        assert {value for _, value in values} == {0.0}
+
+
+def test_the_outcomes_are_all_that_an_answer_may_come_to() -> None:
+    """What `answers` calls an answer that it has not seen before is `other`, too."""
+    reasons = {
+        outcome_of(Completion(text=text, finish_reason=reason, refusal=refusal))
+        for text in ("", "text")
+        for reason in ("stop", "length", "content_filter", "tool_calls", "function_call", "missing", "never heard of")
+        for refusal in (None, "no")
+    }
+    assert reasons == set(ANSWERED)
 
 
 def test_what_a_provider_makes_up_is_counted_as_other() -> None:
@@ -106,9 +158,9 @@ def test_what_a_provider_makes_up_is_counted_as_other() -> None:
     values = _values(
         _exposed(RunMetrics(lambda: replace(STATISTICS, finished=finished))), "tunemill_requests_finished_total"
     )
-    assert values == [
-        ({"step": "outline", "outcome": "other"}, 2_000.0),
-        ({"step": "outline", "outcome": "stop"}, 5.0),
+    assert [each for each in values if each[1]] == [
+        (_labels(step="outline", outcome="other"), 2_000.0),
+        (_labels(step="outline", outcome="stop"), 5.0),
     ]
 
 
@@ -127,24 +179,32 @@ def test_events_feed_the_histograms_alone() -> None:
         metrics.on_event(event)
     text = _exposed(metrics)
     attempts_s = COMPLETED.duration_s + ATTEMPT_FAILED.duration_s + (FAILED.duration_s or 0)
-    assert _values(text, "tunemill_attempt_duration_seconds_count") == [({}, 3.0)]
+    assert _values(text, "tunemill_attempt_duration_seconds_count") == [(_labels(), 3.0)]
     assert _values(text, "tunemill_attempt_duration_seconds_sum")[0][1] == pytest.approx(attempts_s)
-    assert _values(text, "tunemill_journal_commit_seconds_count") == [({}, 1.0)]
-    assert _values(text, "tunemill_retry_delay_seconds_sum") == [({}, 12.0)]
+    assert _values(text, "tunemill_journal_commit_seconds_count") == [(_labels(), 1.0)]
+    assert _values(text, "tunemill_retry_delay_seconds_sum") == [(_labels(), 12.0)]
+    assert _values(text, "tunemill_answer_tokens_sum") == [(_labels(step="outline"), 812.0)]
+
+
+def test_an_answer_of_unknown_length_has_no_length() -> None:
+    """A provider that sends no usage does not make answers shorter."""
+    metrics = RunMetrics(lambda: STATISTICS)
+    metrics.on_event(replace(COMPLETED, usage=None))
+    assert _values(_exposed(metrics), "tunemill_answer_tokens_count") == []
 
 
 def test_a_request_that_was_never_sent_took_no_time() -> None:
     """Its failure has no duration, and a zero would falsify the histogram."""
     metrics = RunMetrics(lambda: STATISTICS)
     metrics.on_event(replace(FAILED, duration_s=None))
-    assert _values(_exposed(metrics), "tunemill_attempt_duration_seconds_count") == [({}, 0.0)]
+    assert _values(_exposed(metrics), "tunemill_attempt_duration_seconds_count") == [(_labels(), 0.0)]
 
 
 def test_two_runs_in_one_process_do_not_meet() -> None:
     """Each has a registry of its own."""
     one, other = RunMetrics(lambda: STATISTICS), RunMetrics(lambda: FINISHED)
     one.on_event(COMPLETED)
-    assert _values(_exposed(other), "tunemill_attempt_duration_seconds_count") == [({}, 0.0)]
+    assert _values(_exposed(other), "tunemill_attempt_duration_seconds_count") == [(_labels(), 0.0)]
 
 
 def test_the_process_is_measured_too() -> None:

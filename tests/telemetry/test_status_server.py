@@ -68,7 +68,7 @@ async def test_metrics_come_as_text() -> None:
     async with _serving() as address:
         reply = await _get(address, "/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert 'tunemill_requests{state="completed"} 200.0' in reply.body
+    assert 'tunemill_requests{run="movie-plots",state="completed"} 200.0' in reply.body
 
 
 async def test_metrics_come_as_openmetrics_when_asked_for() -> None:

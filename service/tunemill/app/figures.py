@@ -1,15 +1,16 @@
 """A run's figures, from the journal's totals and, while it runs, from the engine."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from tunemill.app.forecast import rows_that_fit
 from tunemill.app.settled import answers_since, settled_before, settled_whole
 from tunemill.clock import Clock
 from tunemill.engine import Budget, Counts, Dispatcher, Step
 from tunemill.journal import Journal, RequestState, Totals
 from tunemill.model import JsonObject, Picodollars, RunState
 from tunemill.plan import Chain
-from tunemill.statistics import Money, RequestCounts, RunStatistics
+from tunemill.statistics import JournalLevel, Money, RequestCounts, RunStatistics
 
 
 class LiveFigures:
@@ -28,21 +29,26 @@ class LiveFigures:
         steps: tuple[Step, ...],
         baseline: Counts,
         simulated: bool,
+        journal: Callable[[], JournalLevel] = JournalLevel,
     ) -> None:
+        """`journal` says how its writer gets on."""
         self.state = RunState.IDLE
         self.reason = ""
         self.dataset: JsonObject | None = None
         self.fine_tune: JsonObject | None = None
         self.engine: Dispatcher | None = None
+        self.training_expected: Picodollars = 0  # of a fine-tuning job that is still to be made
         self._run = run
         self._totals = totals
         self._budget = budget
         self._clock = clock
-        self._steps = [step.name for step in steps]
+        self._steps = tuple(step.name for step in steps)
         self._chain = Chain.of(steps)
         self._expected: Mapping[str, Picodollars] = {}
         self._baseline = baseline
         self._simulated = simulated
+        self._journal = journal
+        self._began_at = clock.wall()
         self._started_with = totals.attempts.total()
         self._started_at = clock.monotonic()
 
@@ -53,7 +59,9 @@ class LiveFigures:
     def take(self) -> RunStatistics:
         """The figures now."""
         engine = self.engine
-        counts = self._counts()
+        counts, money = self._counts(), self._money()
+        circuits = engine.circuits if engine else {}
+        fit = rows_that_fit(self._rows, money)
         requests_rate, tokens_rate = engine.rates() if engine else (0.0, 0.0)
         return RunStatistics(
             run=self._run,
@@ -62,7 +70,7 @@ class LiveFigures:
             grace_left_s=engine.grace_left_s() if engine else None,
             simulated=self._simulated,
             requests=counts,
-            money=self._money(),
+            money=money,
             waiting_for=engine.waiting_for() if engine and counts.waiting else {},
             eta_s=self._eta_s(counts),
             requests_per_minute=requests_rate,
@@ -71,7 +79,12 @@ class LiveFigures:
             attempts=dict(self._totals.attempts),
             tokens=dict(self._totals.tokens),
             limits=engine.levels() if engine else (),
-            circuits_open=engine.circuits_open if engine else 0,
+            circuits_open=sum(circuits.values()),
+            circuits=circuits,
+            steps=self._steps,
+            rows_beyond_budget=None if fit is None else self._rows - fit,
+            last_answer_at=max(self._totals.last_at, self._began_at),
+            journal=self._journal(),
             dataset=self.dataset,
             fine_tune=self.fine_tune,
         )
@@ -83,6 +96,11 @@ class LiveFigures:
     def completed_of(self, steps: Collection[str]) -> int:
         """Answers to these steps."""
         return sum(self._totals.completed_of(step) for step in steps)
+
+    @property
+    def _rows(self) -> int:
+        counts = self._baseline if self.engine is None else self.engine.counts
+        return counts.planned // max(1, self._chain.requests_per_row)
 
     def _counts(self) -> RequestCounts:
         """While a resumed run's source is being walked again, what the journal has is not news: show it at once."""
@@ -112,14 +130,15 @@ class LiveFigures:
         )
 
     def _forecast(self) -> Picodollars | None:
-        """What is spent, and the mean price of each step's answers (the plan's guess before the first) for the rest.
+        """What is spent, the mean price of each step's answers (the plan's guess before the first) for the rest, and
+        the training.
 
         What failed for good is not sent again.
         """
         counts = self._baseline if self.engine is None else self.engine.counts
         is_walked = self.engine is not None and self.engine.is_walked
-        rows = counts.planned // max(1, self._chain.requests_per_row)
-        forecast = self._budget.settled + self._budget.uncertain
+        rows = self._rows
+        forecast = self._budget.settled + self._budget.uncertain + self.training_expected
         for step, places in zip(self._steps, self._chain.counts, strict=True):
             done = max(counts.completed_by_step.get(step, 0), self._baseline.completed_by_step.get(step, 0))
             failed = counts.failed_by_step.get(step, 0)

@@ -8,7 +8,7 @@ from tunemill.events import BudgetShort, Completed, Event
 from tunemill.model import Picodollars
 from tunemill.plan import PlanOptions, base_urls_of, make_plan
 from tunemill.settings import default_base_url
-from tunemill.statistics import RunStatistics
+from tunemill.statistics import Money, RunStatistics
 
 FIRST_LOOK = 10  # answers: before that, the mean of what they cost says little
 GAP_MIN, GAP_SHARE = 25, 0.02  # the next look comes after so many answers more, or after this share of those seen
@@ -36,9 +36,15 @@ def expected_costs(opened: OpenRecipe, environment: Mapping[str, str], *, limit:
     return Expected(steps=steps, training=(plan.training and plan.training.cost) or 0)
 
 
+def rows_that_fit(rows: int, money: Money) -> int | None:
+    """About how many of the planned rows the budget will do for; None where there is no budget, or no forecast yet."""
+    if money.budget is None or money.forecast is None:
+        return None
+    return rows if money.forecast <= money.budget else rows * money.budget // money.forecast
+
+
 class BudgetWatch:
-    """Looks at the forecast now and then; tells that the budget will not do, and how many rows will fit. `training` is
-    what is to be paid beside what the figures forecast.
+    """Looks at the forecast now and then; tells that the budget will not do, and how many rows will fit.
 
     It tells once, and again only where clearly fewer rows will fit than it said, or where the forecast was within the
     budget in between.
@@ -50,12 +56,10 @@ class BudgetWatch:
         *,
         rows: int,
         emit: Callable[[Event], None],
-        training: Picodollars = 0,
     ) -> None:
         self._statistics = statistics
         self._rows = rows
         self._emit = emit
-        self._training = training
         self._seen = 0
         self._look_at = FIRST_LOOK
         self._told: int | None = None  # how many rows were said to fit
@@ -76,13 +80,13 @@ class BudgetWatch:
     def look(self) -> None:
         """Tell, if there is something to tell."""
         money = self._statistics().money
-        if money.budget is None or money.forecast is None:
+        fit = rows_that_fit(self._rows, money)
+        if fit is None or money.budget is None or money.forecast is None:
             return
-        forecast = money.forecast + self._training
-        if forecast <= money.budget:
+        if money.forecast <= money.budget:
             self._told = None
-            return
-        fit = self._rows * money.budget // forecast
-        if self._told is None or fit < MATTERS * self._told:
+        elif self._told is None or fit < MATTERS * self._told:
             self._told = fit
-            self._emit(BudgetShort(budget=money.budget, forecast=forecast, rows_that_fit=fit, rows_planned=self._rows))
+            self._emit(
+                BudgetShort(budget=money.budget, forecast=money.forecast, rows_that_fit=fit, rows_planned=self._rows)
+            )

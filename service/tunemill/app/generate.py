@@ -265,4 +265,5 @@ def live_figures(
         steps=opened.steps,
         baseline=counts_on_record(run.journal, planned, opened.steps, inputs),
         simulated=simulated,
+        journal=run.writer.level,
     )

@@ -7,7 +7,8 @@
     watch     to the tuned model
 
 Signals: the first one drains (or stops building, or watching), the second one aborts. Either way what arrived is kept.
-SIGHUP has the recipe read again. Meanwhile the process answers on the socket in the run folder.
+SIGHUP has the recipe read again. Meanwhile the process answers on the socket in the run folder. When all is over, and
+the folder is somebody else's again, the figures may still be served for a while (`linger_s`).
 """
 
 import asyncio
@@ -33,13 +34,13 @@ from tunemill.app.shown import Events, ShowOptions, answering, showing
 from tunemill.app.steering import Steering
 from tunemill.app.tuning import training_committed
 from tunemill.app.unchanged import SEEN_THROUGH, inputs_of, is_seen_through, seen_through
-from tunemill.clock import Clock, SystemClock
+from tunemill.clock import Clock, SystemClock, wait_for
 from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, TunemillError, UserError
 from tunemill.journal import Ended, SnapshotKeeper, last_mark
 from tunemill.model import RunState
 from tunemill.recipe import Recipe
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry import Display
+from tunemill.telemetry import Display, run_logger
 
 T = TypeVar("T")
 
@@ -95,7 +96,8 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
         has_budget=opened.budget is not None,
     )
     providers = _providers_needed(opened.recipe, until)
-    async with reachable(opened.recipe, providers, environment, local=options.local) as access:
+    reaching = reachable(opened.recipe, providers, environment, local=options.local)
+    async with contextlib.AsyncExitStack() as last, reaching as access:
         folder.make()
         events = Events()
         with writing_to(
@@ -115,7 +117,7 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
                 events=events,
                 clock=clock,
             )
-            return await _MainJob(context, options, inputs).carry_out()
+            return await _MainJob(context, options, inputs).carry_out(last)
 
 
 def _until(options: RunOptions, opened: OpenRecipe) -> Until:
@@ -167,9 +169,10 @@ class _MainJob:
         self._working: asyncio.Task[tuple[RunState, str]] | None = None
         self._reloading: set[asyncio.Task[None]] = set()
         self._signals: list[int] = []
+        self._was_signalled = asyncio.Event()
 
-    async def carry_out(self) -> RunResult:
-        """Everything."""
+    async def carry_out(self, last: contextlib.AsyncExitStack) -> RunResult:
+        """Everything. `last` is closed when the run folder is somebody else's again: until then figures are served."""
         context, figures = self._context, self._stages.figures
         show = showing(
             context.opened.recipe.name,
@@ -178,13 +181,15 @@ class _MainJob:
             events=context.events,
             clock=context.clock,
             prompt_of=partial(prompt_of, context.run.journal),
+            last=last,
         )
         answer = answering(context.run.folder.control, self._control.answer)
-        with self._catching_signals():
-            async with show as display, _writing(context.run), answer:
-                self._show_pilot(display)
-                state, reason = await self._to_the_end()
-                self._end(state, reason)
+        last.enter_context(self._catching_signals())
+        async with show as display, _writing(context.run), answer:
+            last.push_async_callback(self._linger)
+            self._show_pilot(display)
+            state, reason = await self._to_the_end()
+            self._end(state, reason)
         return RunResult(
             folder=context.run.folder,
             statistics=figures.take(),
@@ -218,6 +223,9 @@ class _MainJob:
         except TunemillError as error:
             self._end(RunState.REFUSED if error.exit_code == 5 else RunState.FAILED, str(error))
             raise
+        except Exception:
+            self._stages.figures.state = RunState.FAILED
+            raise
 
     # -- endings -------------------------------------------------------------------------------------------------
 
@@ -236,6 +244,13 @@ class _MainJob:
                 rows=self._context.rows if is_whole else 0,
             )
         )
+
+    async def _linger(self) -> None:
+        """Be there for whoever looks only now and then, unless somebody wants the process to be gone."""
+        seconds = self._show.linger_s
+        if seconds and self._show.listen is not None and not self._signals:
+            run_logger(self._context.opened.recipe.name).info("lingering", seconds=seconds)
+            await wait_for(self._was_signalled, self._context.clock, seconds)
 
     def _exit_code(self, state: RunState) -> int:
         if state is RunState.INTERRUPTED and self._signals:
@@ -262,6 +277,7 @@ class _MainJob:
 
     def _signalled(self, number: signal.Signals) -> None:
         self._signals.append(number)
+        self._was_signalled.set()
         generation = self._stages.generation
         if generation is None or not generation.is_sending:
             if self._working is not None:
@@ -278,6 +294,8 @@ class _MainJob:
         return f"stopped by {signal.Signals(self._signals[0]).name}"
 
     def _hung_up(self) -> None:
+        if self._working is not None and self._working.done():
+            return  # it lingers
         task = asyncio.get_running_loop().create_task(self._reload(), name="reload")
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)

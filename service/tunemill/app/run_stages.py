@@ -214,13 +214,9 @@ class RunStages:
         """Say before the first request, and from then on, whether the budget will do."""
         expected = await asyncio.to_thread(self._context.expected)
         self.figures.expect(expected.steps)
-        is_to_train = self._context.until >= Until.SUBMIT and not self._training  # an earlier job's is spent already
-        watch = BudgetWatch(
-            self.figures.take,
-            rows=self._context.rows,
-            emit=self._events.emit,
-            training=expected.training if is_to_train else 0,
-        )
+        if self._context.until >= Until.SUBMIT and not self._training:  # an earlier job's is spent already
+            self.figures.training_expected = expected.training
+        watch = BudgetWatch(self.figures.take, rows=self._context.rows, emit=self._events.emit)
         watch.look()
         self._events.subscribe(watch.on_event)
         self._budget_watch = watch
@@ -291,6 +287,8 @@ class RunStages:
         committed = self._training_committed()
         self.budget.settled += committed - self._training
         self._training = committed
+        if committed:
+            self.figures.training_expected = 0
 
     def _training_committed(self) -> Picodollars:
         opened = self.opened

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -31,6 +31,8 @@ from tunemill.telemetry import (
     status_server,
 )
 from tunemill.telemetry.control_socket import Handler, control_socket
+from tunemill.telemetry.otlp import otlp_export
+from tunemill.telemetry.push import Push, push_gateway, pushing
 
 
 class Events:
@@ -53,7 +55,9 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowOptions:
-    """How a run is to show itself: `console` writes to `stream`. `secrets` are masked in every log line."""
+    """How a run is to show itself: `console` writes to `stream`. `secrets` are masked in every log line. It goes on
+    listening for `linger_s` seconds after its end. `push_gateway` is the URL of a Prometheus Pushgateway; with `otlp`
+    it also exports its metrics, to where the variables of OpenTelemetry say."""
 
     console: Console
     stream: TextIO
@@ -61,6 +65,9 @@ class ShowOptions:
     log_level: LogLevel = "info"
     listen: Address | None = None
     token: PageToken | None = None
+    linger_s: float = 0.0
+    push_gateway: str | None = None
+    otlp: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -84,10 +91,12 @@ async def showing(
     events: Events,
     clock: Clock,
     prompt_of: Callable[[str], str],
+    last: contextlib.AsyncExitStack,
 ) -> AsyncIterator[Display]:
     """Show the run while the context is open; its last log line is written at the end.
 
-    `prompt_of` gives the prompt of a request id, "" where there is none.
+    `prompt_of` gives the prompt of a request id, "" where there is none. What is served stays until the caller closes
+    `last`.
     """
     console = options.console
     secrets = options.secrets if options.token is None else (*options.secrets, options.token.text)
@@ -99,20 +108,26 @@ async def showing(
     metrics = RunMetrics(statistics)
     for subscriber in (metrics.on_event, display.on_event, log_events(logger, calm=display.is_live)):
         events.subscribe(subscriber)
-    async with contextlib.AsyncExitStack() as stack:
-        if options.listen is not None:
-            page = RunPage(statistics, prompt_of=prompt_of, clock=clock)
-            events.subscribe(page.on_event)
-            access = await stack.enter_async_context(
-                status_server(
-                    options.listen,
-                    statistics=statistics,
-                    registry=metrics.registry,
-                    page=page,
-                    token=options.token,
-                )
+    page: RunPage | None = None
+    if options.listen is not None:
+        page = RunPage(statistics, prompt_of=prompt_of, clock=clock)
+        events.subscribe(page.on_event)
+        access = await last.enter_async_context(
+            status_server(
+                options.listen,
+                statistics=statistics,
+                registry=metrics.registry,
+                page=page,
+                token=options.token,
             )
-            logger.info("listening", address=str(access.address), page=access.page_words)
+        )
+        logger.info("listening", address=str(access.address), page=access.page_words)
+    async with contextlib.AsyncExitStack() as stack:
+        if page is not None:
+            stack.callback(page.look)  # the last prompts, while the journal is open
+        for to, push in _pushes(options, run, clock):
+            pushed = pushing(metrics.registry, push, to=to, clock=clock, logger=logger)
+            await stack.enter_async_context(pushed)
         with display:
             fresh = asyncio.create_task(keep_fresh(display, clock.sleep))
             try:
@@ -122,3 +137,11 @@ async def showing(
                 with contextlib.suppress(asyncio.CancelledError):
                     await fresh
         log_run_ended(logger, statistics(), calm=display.is_live)
+
+
+def _pushes(options: ShowOptions, run: str, clock: Clock) -> Iterator[tuple[str, Push]]:
+    """Where metrics are pushed to, in words, and how."""
+    if options.push_gateway is not None:
+        yield "push gateway", push_gateway(options.push_gateway, run)
+    if options.otlp:
+        yield "OpenTelemetry collector", otlp_export(clock.wall)

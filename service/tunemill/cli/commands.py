@@ -112,6 +112,31 @@ def run(
             help="Holds the token for the page, which needs one beyond this machine. Or TUNEMILL_TOKEN is it.",
         ),
     ] = None,
+    linger: Annotated[
+        float,
+        typer.Option(
+            envvar="TUNEMILL_LINGER",
+            metavar="SECONDS",
+            parser=seconds("--linger"),
+            help="Go on serving for so long after the end, for the last scrape to see it; a signal ends that.",
+        ),
+    ] = 0.0,
+    push_gateway: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNEMILL_PUSH_GATEWAY",
+            metavar="URL",
+            help="Push the metrics to this Prometheus Pushgateway every 15 seconds and at the end.",
+        ),
+    ] = None,
+    otlp: Annotated[
+        bool,
+        typer.Option(
+            "--otlp",
+            envvar="TUNEMILL_OTLP",
+            help="Export the metrics by OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT says.",
+        ),
+    ] = False,
     local: Annotated[
         bool, typer.Option("--local", envvar="TUNEMILL_LOCAL", help="Use the embedded server: no key, no cost.")
     ] = False,
@@ -177,6 +202,9 @@ def run(
         run_dir=run_dir,
         listen=listen,
         token_file=token_file,
+        linger=linger,
+        push_gateway=push_gateway,
+        otlp=otlp,
         local=backend if local else None,
         grace=grace,
         keep_existing=keep_existing,

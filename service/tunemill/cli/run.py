@@ -19,6 +19,8 @@ from tunemill.cli.token import page_token
 from tunemill.errors import ArgumentError
 from tunemill.model import RunState
 from tunemill.telemetry import Address, LogFormat, LogLevel, check_listen, make_console, parse_listen
+from tunemill.telemetry.otlp import check_otlp
+from tunemill.telemetry.push import check_push_gateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,9 @@ class RunFlags:
     run_dir: Path | None
     listen: str | None
     token_file: Path | None
+    linger: float
+    push_gateway: str | None
+    otlp: bool
     local: str | None
     grace: float
     keep_existing: bool
@@ -76,6 +81,9 @@ def _options(flags: RunFlags) -> RunOptions:
             log_level=cast("LogLevel", flags.log_level),
             listen=None if flags.listen is None else _address(flags.listen),
             token=None if flags.listen is None else page_token(os.environ, flags.token_file),
+            linger_s=flags.linger,
+            push_gateway=_gateway(flags.push_gateway),
+            otlp=_with_packages(flags.otlp),
         ),
     )
 
@@ -85,6 +93,16 @@ def _address(text: str) -> Address:
         return parse_listen(text)
     except ArgumentError as error:
         raise ArgumentError(error.problem, mend=error.mend, key=named("--listen"), value=text) from error
+
+
+def _gateway(url: str | None) -> str | None:
+    return None if url is None else check_push_gateway(url, named("--push-gateway"))
+
+
+def _with_packages(otlp: bool) -> bool:
+    if otlp:
+        check_otlp(named("--otlp"))
+    return otlp
 
 
 def _last_words(result: RunResult, *, is_pilot: bool) -> Iterator[str]:

@@ -311,6 +311,6 @@ class Dispatcher:
         return self._lanes.rates()
 
     @property
-    def circuits_open(self) -> int:
-        """How many lanes only send probes."""
-        return self._lanes.circuits_open
+    def circuits(self) -> dict[str, bool]:
+        """Which models are only sent probes."""
+        return self._lanes.circuits

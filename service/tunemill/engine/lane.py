@@ -235,10 +235,13 @@ class LaneWorker:
 
     def levels(self, now: float) -> list[LimitLevel]:
         """Each limit that is known, with how much of it is used."""
+        return self.gates.levels(now, model=self.name, in_flight=self._health.holding)
+
+    @property
+    def name(self) -> str:
+        """The model as figures name it, with its provider where it is not the recipe's first."""
         provider, model = self.lane.provider, self.lane.model
-        return self.gates.levels(
-            now, model=f"{provider}/{model}" if provider else model, in_flight=self._health.holding
-        )
+        return f"{provider}/{model}" if provider else model
 
 
 def _too_large(tokens: float, limit: float) -> Failure:

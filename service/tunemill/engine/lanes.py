@@ -107,6 +107,6 @@ class Lanes:
         return requests, sum(lane.gates.tokens.per_minute(now) for lane in self.each)
 
     @property
-    def circuits_open(self) -> int:
-        """How many only send probes."""
-        return sum(lane.gates.circuit.is_open for lane in self.each)
+    def circuits(self) -> dict[str, bool]:
+        """Which models are only sent probes."""
+        return {lane.name: lane.gates.circuit.is_open for lane in self.each}

@@ -21,6 +21,7 @@ from tunemill.files import sync_folder, unwritable
 from tunemill.journal.known import place_key
 from tunemill.journal.lines import Line, encode
 from tunemill.journal.segments import SEGMENT_BYTES_MAX, Location, segment_path
+from tunemill.statistics import JournalLevel
 
 
 def _write_and_sync(descriptor: int, text: bytes) -> None:
@@ -98,6 +99,8 @@ class JournalWriter:
         self._wake = asyncio.Event()
         self._closing = False
         self._error: RunFolderUnwritable | None = None
+        self._write_failures = 0
+        self._writing_since: float | None = None
         self._file: Any = None  # aiofiles types its unbuffered files as Any
         self._file_segment = 0
 
@@ -116,6 +119,15 @@ class JournalWriter:
         batch = self._batches[-1] if self._batches else self._writing
         if batch is not None:
             await batch.durable()
+
+    def level(self) -> JournalLevel:
+        """How it gets on."""
+        since = self._writing_since
+        return JournalLevel(
+            lines_pending=self.lines_appended - self.lines_durable,
+            write_s=0.0 if since is None else self._clock.monotonic() - since,
+            write_failures=self._write_failures,
+        )
 
     def close(self) -> None:
         """Let `run` return once everything queued is durable."""
@@ -159,7 +171,7 @@ class JournalWriter:
         return location, batch
 
     async def _write(self, batch: _Batch) -> None:
-        started = self._clock.monotonic()
+        started = self._writing_since = self._clock.monotonic()
         text = b"".join(batch.lines)
         try:
             await self._open(batch.segment)
@@ -167,6 +179,7 @@ class JournalWriter:
         except OSError as error:
             self._error = unwritable(segment_path(self._folder, batch.segment), error)
             self._error.__cause__ = error
+            self._write_failures += 1
             batch.end(self._error)
         except BaseException:
             # Cancelled in the middle: nobody knows how much of it is on disk.
@@ -177,6 +190,8 @@ class JournalWriter:
             batch.end(None)
             seconds = self._clock.monotonic() - started
             self._emit(JournalCommitted(lines=len(batch.lines), bytes_written=len(text), seconds=seconds))
+        finally:
+            self._writing_since = None
 
     async def _open(self, segment: int) -> None:
         if self._file_segment == segment:
