@@ -704,7 +704,7 @@ def test_the_server_for_local_needs_what_it_needs(shell: Shell, tmp_path: Path) 
 
 def test_exporting_needs_the_packages_for_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are an extra: without them the message says how to get them, and nothing is begun."""
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     shell.write("films.toml", RECIPE)
     ending = shell.run("run", "films.toml", "--otlp")
     assert ending.code == 2
