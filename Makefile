@@ -1,7 +1,7 @@
 # What is typed here. Each target first makes .venv if it has to: Python 3.11 or newer, make and a network are enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check fix bench bench-peers deploy-files pin clean
+.PHONY: help demo test torture check fix bench bench-peers image base-image smoke drill deploy-files pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,9 @@ help:
 	@echo "make bench   every figure beside its limit into bench/RESULTS.md, 20 minutes; BENCH=--quick is short, writes nothing"
 	@echo "make bench-peers   others on the same work, in environments of their own (bench/.peers); BENCH as above"
 	@echo "make deploy-files   write deploy/METRICS.md and the dashboard anew from the code"
+	@echo "make image   the container image, with docker, podman or buildah; IMAGE, BASE, ENGINE and more: deploy/build"
+	@echo "make smoke   what was built does its main job on the simulator, and drains on SIGTERM"
+	@echo "make drill   Friday's run on the simulator: evicted, killed, without a provider, out of money, finished"
 	@echo "make pin     write requirements/*.txt and bench/clients/*.txt anew; make pin UPGRADE=--upgrade takes newer versions"
 	@echo "make clean   remove .venv, caches and the demo's run folder; other runs stay"
 
@@ -51,6 +54,7 @@ check: $(READY)
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/python -m mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile
 
 fix: $(READY)
 	@$(BIN)/ruff check --fix --quiet || true
@@ -85,6 +89,19 @@ $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 deploy-files: $(READY)
 	@$(BIN)/python -m tunemill.telemetry.metrics_page >deploy/METRICS.md
 	@$(BIN)/python -m deploy.grafana.dashboard >deploy/grafana/dashboard.json
+
+# What is said on the command line of make (IMAGE=..., BASE=...) is in the environment of what it starts.
+image:
+	@deploy/build
+
+base-image:
+	@deploy/base-image
+
+smoke: $(READY)
+	@$(BIN)/python -m deploy.rehearse smoke
+
+drill: $(READY)
+	@$(BIN)/python -m deploy.rehearse drill
 
 # Versions stay as they are while pyproject.toml allows them. uv is needed for nothing else, so it does not stay.
 COMPILE := pip compile --quiet --generate-hashes --universal --python-version 3.11 \

@@ -3,6 +3,7 @@
 Looking at a folder changes nothing in it. It is made only by `RunFolder.make`, when all else has been found right.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
+        except PermissionError as error:
+            raise _not_ours(self.path) from error
         except OSError as error:
             problem = f"the run folder cannot be made or written ({error.strerror})"
             raise ArgumentError(problem, mend=_ANOTHER, file=self.path) from error
@@ -122,6 +125,16 @@ def existing(name: str) -> RunFolder:
     known = sorted(entry.parent.name for entry in Path(RUNS).glob("*/journal")) if Path(RUNS).is_dir() else []
     mend = f"runs here: {', '.join(known[:10])}" if known else "there is no run here yet: start one with `tunemill run`"
     raise RunFolderError("not a run folder, nor the name of one under runs/", mend=mend, key="RUN", value=name)
+
+
+def _not_ours(path: Path) -> ArgumentError:
+    """Whose folder it is that we may not write to: most often a volume that was mounted for another user."""
+    place = next(place for place in (path.absolute(), *path.absolute().parents) if os.access(place, os.F_OK))
+    found, us = place.stat(), f"{os.geteuid()}:{os.getegid()}"
+    problem = (
+        f"user {us} may not write there: {place} is {found.st_uid}:{found.st_gid}'s, mode {found.st_mode & 0o7777:o}"
+    )
+    return ArgumentError(problem, mend=f"`chown -R {us}` it, or {_ANOTHER}", file=path)
 
 
 def _require_same_run(folder: RunFolder, run: str, *, simulated: bool) -> None:
