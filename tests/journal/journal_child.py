@@ -12,7 +12,7 @@ from tests.journal.journal_support import completed, row, sent
 from tunemill.clock import SystemClock
 from tunemill.errors import RunFolderUnwritable
 from tunemill.journal import JournalWriter, Line, open_for_reading, open_for_writing
-from tunemill.journal.lines import encode
+from tunemill.journal.codec import encode
 from tunemill.journal.segments import segment_path
 
 AT_ONCE = 8

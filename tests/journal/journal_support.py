@@ -18,7 +18,7 @@ from tunemill.journal import (
     RowSeen,
     Sent,
 )
-from tunemill.journal.lines import decode
+from tunemill.journal.codec import decode
 from tunemill.journal.segments import scan, segments_of
 from tunemill.model import FailureKind, Usage
 

@@ -24,7 +24,7 @@ from tests.journal.journal_support import (
 
 from tunemill.errors import RunFolderError
 from tunemill.journal import Ended, Journal, Line, Opened, RequestState, Reused, SourceEnded, Totals, open_for_reading
-from tunemill.journal.lines import decode, encode
+from tunemill.journal.codec import decode, encode
 from tunemill.journal.repair import inspect, repair
 from tunemill.journal.segments import segment_path
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunemill.journal.codec import DamagedLine, decode, decode_whole, encode
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
-    DamagedLine,
     Ended,
     Failed,
     Line,
@@ -20,9 +20,6 @@ from tunemill.journal.lines import (
     RowSeen,
     Sent,
     SourceEnded,
-    decode,
-    decode_whole,
-    encode,
 )
 from tunemill.model import FailureKind, Usage, picodollars, usd
 

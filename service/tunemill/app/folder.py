@@ -11,7 +11,8 @@ from pathlib import Path
 from tunemill.errors import ArgumentError, RunFolderError
 from tunemill.files import Lock, is_locked
 from tunemill.finetune.store import load
-from tunemill.journal.lines import DamagedLine, Opened, decode
+from tunemill.journal.codec import DamagedLine, decode
+from tunemill.journal.lines import Opened
 from tunemill.journal.segments import scan, segments_of
 
 RUNS = "runs"

@@ -12,8 +12,8 @@ from pathlib import Path
 from tunemill.errors import RunFolderError
 from tunemill.files import replacing, sync_folder
 from tunemill.journal import snapshot
+from tunemill.journal.codec import DamagedLine, decode
 from tunemill.journal.compressed import compress, text_of
-from tunemill.journal.lines import DamagedLine, decode
 from tunemill.journal.segments import compressed_path, damage, segment_path, segments_of
 
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeAlias
 
-from tunemill.journal.lines import DamagedLine, decode
+from tunemill.journal.codec import DamagedLine, decode
 from tunemill.journal.segments import file_of, is_torn_tail, scan, segment_path
 
 _BEGINNING = b'{"kind":"'

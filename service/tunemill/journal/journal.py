@@ -13,12 +13,12 @@ from tunemill.clock import Clock
 from tunemill.errors import RunFolderError
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, translating_write_errors
+from tunemill.journal.codec import DamagedLine, decode
 from tunemill.journal.index import PENDING_MAX, PENDING_MAX_WHILE_REPLAYED, Index
 from tunemill.journal.known import NOWHERE, RequestState, place_key
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
-    DamagedLine,
     Ended,
     Failed,
     Line,
@@ -28,7 +28,6 @@ from tunemill.journal.lines import (
     RowSeen,
     Sent,
     SourceEnded,
-    decode,
 )
 from tunemill.journal.segments import (
     LineReader,

@@ -28,8 +28,9 @@ import orjson
 
 from tunemill.files import replacing, write_whole
 from tunemill.journal import snapshot
+from tunemill.journal.codec import decode, encode
 from tunemill.journal.damage import Piece, WholeLine, examine
-from tunemill.journal.lines import AttemptFailed, Completed, Failed, Line, Repaired, Sent, decode, encode
+from tunemill.journal.lines import AttemptFailed, Completed, Failed, Line, Repaired, Sent
 from tunemill.journal.segments import file_of, segment_path, segments_of
 from tunemill.journal.totals import Totals
 from tunemill.model import Picodollars

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunemill.errors import RunFolderError
+from tunemill.journal.codec import DamagedLine, decode_whole
 from tunemill.journal.compressed import CompressedSegment
-from tunemill.journal.lines import DamagedLine, decode_whole
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024

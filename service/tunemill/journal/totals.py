@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Self, assert_never
 
+from tunemill.journal.codec import decode, encode
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -18,8 +19,6 @@ from tunemill.journal.lines import (
     RowSeen,
     Sent,
     SourceEnded,
-    decode,
-    encode,
 )
 from tunemill.model import Picodollars, Usage
 

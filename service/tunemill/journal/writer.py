@@ -18,8 +18,9 @@ from tunemill.clock import Clock
 from tunemill.errors import RunFolderUnwritable
 from tunemill.events import JournalCommitted
 from tunemill.files import sync_folder, unwritable
+from tunemill.journal.codec import encode
 from tunemill.journal.known import place_key
-from tunemill.journal.lines import Line, encode
+from tunemill.journal.lines import Line
 from tunemill.journal.segments import SEGMENT_BYTES_MAX, Location, segment_path
 from tunemill.statistics import JournalLevel
 
