@@ -43,7 +43,8 @@ demo: $(READY)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	# Half of the workers wait for a child process at any time.
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 torture: export TUNEMILL_SOAK_S := $(or $(SOAK),180)
 torture: $(READY)

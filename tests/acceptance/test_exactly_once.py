@@ -40,7 +40,9 @@ def test_lost_replies_make_no_second_job(tmp_path: Path) -> None:
         _assert_one_job(tmp_path, server.books())
 
 
-@pytest.mark.parametrize(("deed", "counted"), [("upload", "uploads"), ("create", "jobs_created")])
+@pytest.mark.parametrize(
+    ("deed", "counted"), [pytest.param("upload", "uploads", marks=pytest.mark.torture), ("create", "jobs_created")]
+)
 def test_a_kill_after_the_deed_and_before_its_reply_makes_no_second_job(
     tmp_path: Path, deed: str, counted: str
 ) -> None:

@@ -9,7 +9,7 @@ from tests.support.ports import free_port
 from tests.support.running import grid_recipe, run
 from tests.support.simulator import Simulator
 
-ROWS = int(os.environ.get("TUNEMILL_TEST_ROWS", "150"))
+ROWS = int(os.environ.get("TUNEMILL_TEST_ROWS", "60"))
 LIMITS = "[limits]\nconcurrency = 32\ntimeout_s = 1.0\nattempts_max = 4\n"
 
 

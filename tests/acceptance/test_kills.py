@@ -8,11 +8,12 @@ from tests.support.running import grid_recipe, kill_at_random_moments, run
 from tests.support.simulator import Simulator
 
 ROWS = int(os.environ.get("TUNEMILL_TEST_ROWS", "150"))
+KILLS = 5 if ROWS >= 500 else 2
 CONCURRENCY = 16
 FILES = ("train.jsonl", "validation.jsonl", "rejects.jsonl")
 
 
-def test_a_run_killed_five_times_makes_the_dataset_of_one_that_was_not(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_makes_the_dataset_of_one_that_was_not(tmp_path: Path) -> None:
     """Byte for byte; and at most what was in flight at each kill is billed twice."""
     seed = random.randrange(10**9)
     recipe = grid_recipe(tmp_path / "recipe.toml", rows=ROWS, more=f"[limits]\nconcurrency = {CONCURRENCY}")
@@ -21,7 +22,7 @@ def test_a_run_killed_five_times_makes_the_dataset_of_one_that_was_not(tmp_path:
         assert whole.returncode == 0, whole.stderr
         server.reset_books()
         killed = kill_at_random_moments(
-            5,
+            KILLS,
             random.Random(seed),
             "run",
             recipe,
@@ -30,7 +31,7 @@ def test_a_run_killed_five_times_makes_the_dataset_of_one_that_was_not(tmp_path:
             base_url=server.base_url,
             cwd=tmp_path,
             journal=tmp_path / "killed" / "journal",
-            growth=ROWS * 2_000 // 6,
+            growth=ROWS * 2_000 // (KILLS + 1),
         )
         last = run("run", recipe, "--run-dir", "killed", base_url=server.base_url, cwd=tmp_path)
         books = server.books()

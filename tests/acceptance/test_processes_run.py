@@ -77,6 +77,7 @@ def test_processes_that_are_killed_cost_no_row_and_no_figure(tmp_path: Path) -> 
     assert said["usd"]["settled"] + said["usd"]["uncertain"] >= books["usd_billed"]
 
 
+@pytest.mark.torture
 def test_a_drain_awaits_what_other_processes_have_in_flight(tmp_path: Path) -> None:
     """SIGTERM to the run and to everybody whom it has started: what is in flight is answered and kept, nobody stays
     behind, and the next run pays for nothing again."""
@@ -100,6 +101,7 @@ def test_a_drain_awaits_what_other_processes_have_in_flight(tmp_path: Path) -> N
         assert figures(server, tmp_path, "r")["requests"]["completed"] == ROWS
 
 
+@pytest.mark.torture
 def test_a_run_that_is_killed_takes_its_processes_along_also_with_the_embedded_server(tmp_path: Path) -> None:
     """kill -9 of the run ends the server and the executors that it has started; the next run goes on."""
     recipe = grid_recipe(tmp_path / "recipe.toml", rows=ROWS, more=LIMITS)

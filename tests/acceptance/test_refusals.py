@@ -14,8 +14,8 @@ CONCURRENCY = 8
     ("flags", "word"),
     [
         (("--api-key", "another-key"), "invalid_api_key"),
-        (("--quota-usd", "0.000000001"), "insufficient_quota"),
-        (("--models", "some-other-model"), "model_not_found"),
+        pytest.param(("--quota-usd", "0.000000001"), "insufficient_quota", marks=pytest.mark.torture),
+        pytest.param(("--models", "some-other-model"), "model_not_found", marks=pytest.mark.torture),
     ],
 )
 def test_a_refusal_ends_the_run(tmp_path: Path, flags: tuple[str, ...], word: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.running import command, environment, grid_recipe
 from tests.support.simulator import Simulator
 
-FEW, MANY = 300, 6_000
+FEW, MANY = 300, 4_000
 GROWTH_MIB_MAX = 15.0
 LIMITS = "[limits]\nconcurrency = 64\n[budget]\nusd = 100.0"
 
@@ -44,7 +44,7 @@ def _run(recipe: Path, folder: str, server: Simulator) -> Used:
 
 
 def test_memory_does_not_grow_with_rows_and_a_finished_run_is_started_again_at_once(tmp_path: Path) -> None:
-    """Twenty times the rows take about the memory of the few; the second start sends nothing and works far less."""
+    """Many more rows take about the memory of the few; the second start sends nothing and works far less."""
     with Simulator("--latency-s", "0") as server:
         few = _run(grid_recipe(tmp_path / "few.toml", rows=FEW, more=LIMITS), "few", server)
         many_rows = grid_recipe(tmp_path / "many.toml", rows=MANY, more=LIMITS)

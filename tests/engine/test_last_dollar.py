@@ -10,6 +10,7 @@ import orjson
 import pytest
 from tests.engine.engine_support import FREE, MODEL, NO_HINTS, OTHER, Luck, World, renderer, row_of, step, worst
 from tests.engine.test_simulations import expect_an_end
+from tests.support.torture import seeds
 
 from tunemill.answers import parse_completion
 from tunemill.engine import LaneLimits, Place, RetryLimits
@@ -63,7 +64,7 @@ def world_of(seed: int) -> tuple[World, list[Row]]:
     return world, source
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(20, 60))
 async def test_the_budget_is_spent_to_the_last_request_that_fits(seed: int) -> None:
     """At most 100 % at every moment; at the end less is left than what the smallest of all that wait may cost, also
     after crashes; 97 % are spent wherever a request is that small a part of the budget. More money finishes it."""

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 from tests.engine.engine_support import MODEL, NO_HINTS, Luck, Sending, World, failure_of, rows, step
 from tests.engine.test_simulations import expect_an_end
+from tests.support.torture import seeds
 
 from tunemill.engine import LaneLimits, RetryLimits, in_flight_most
 from tunemill.engine.circuit import LATE_AFTER_S, PROBE_LATE_S, PROBE_MOST_S
@@ -174,7 +175,7 @@ async def test_two_minutes_out_and_at_full_rate_ten_seconds_later(
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(15, 60))
 async def test_any_outage_is_survived(seed: int) -> None:
     """As above, for what is drawn from a seed: other lengths, latencies, deadlines and numbers of requests."""
     luck = Random(f"weather {seed}")

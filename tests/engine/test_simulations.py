@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from tests.engine.engine_support import FREE, MODEL, OTHER, Luck, World, failure_of, row_of, rows, step, worst
 from tests.support.recorder import State
+from tests.support.torture import seeds
 
 from tunemill.engine import LaneLimits, RetryLimits
 from tunemill.engine.dispatcher import ROOM_BESIDE_CONCURRENCY
@@ -95,7 +96,7 @@ def _ends(completed: int, failed: int) -> Iterator[tuple[State, int]]:
     yield State.FAILED, failed
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", seeds(30, 100))
 async def test_every_run_ends_with_every_place_accounted_for(seed: int) -> None:
     """Faults of every kind, twins, duplicates, samples, chains, two models: all is answered or named, nothing twice."""
     world, source = world_of(seed)
@@ -106,7 +107,7 @@ async def test_every_run_ends_with_every_place_accounted_for(seed: int) -> None:
     assert world.provider.billed <= world.budget.settled + world.budget.uncertain
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(20, 60))
 async def test_the_cap_holds_against_books_outside_and_is_used(seed: int) -> None:
     """Whatever fails, what the provider billed stays below the cap; the run ends there; more money finishes it."""
     world, source = world_of(seed)
@@ -126,7 +127,7 @@ async def test_the_cap_holds_against_books_outside_and_is_used(seed: int) -> Non
     expect_an_end(again, source)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(20, 60))
 async def test_killed_at_any_moment_and_again_the_run_is_finished(seed: int) -> None:
     """No clean-up at all, several times: the next process finishes; only what was in flight is sent once more."""
     world, source = world_of(seed)
@@ -154,7 +155,7 @@ async def _killed_after(world: World, source: list[Row], seconds: float) -> None
     await world.clock.run(killed())
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(20, 60))
 async def test_drained_and_aborted_at_any_moment(seed: int) -> None:
     """Drain sends nothing more and keeps what arrives; abort cuts the rest, in doubt; the next process finishes."""
     luck = Random(f"stops {seed}")

@@ -27,6 +27,11 @@ def seed() -> int:
     return int(os.environ[VARIABLE])
 
 
+def seeds(few: int, many: int) -> list[object]:
+    """For `parametrize`: the first `few` always, the others up to `many` only under torture."""
+    return [*range(few), *(pytest.param(seed, marks=getattr(pytest.mark, MARKER)) for seed in range(few, many))]
+
+
 def how_to_repeat(node: str) -> str:
     """The command that runs this test again with the same seed."""
     return f"{VARIABLE}={seed()} .venv/bin/python -m pytest -m '' '{node}'"
