@@ -5,7 +5,7 @@ from tests.engine.engine_support import World, failure_of, rows, step
 from tunemill.app.figures import LiveFigures
 from tunemill.engine import Counts
 from tunemill.journal import Totals
-from tunemill.model import Failure, FailureKind, Picodollars, Request
+from tunemill.model import Failure, FailureKind, Picodollars, Request, RunState
 
 EXPECTED: Picodollars = 1_000_000_000
 
@@ -87,3 +87,19 @@ async def test_a_night_without_a_process_is_no_night_without_progress() -> None:
     assert figures.take().circuits == {}
     figures.engine = engine
     assert figures.take().circuits == {of.lane.model: False for of in world.steps}
+
+
+async def test_what_is_tried_again_brings_the_end_no_nearer() -> None:
+    """Ninety failed attempts and five answers in fifty seconds: ten seconds for each of the five that are left."""
+    world = World()
+    world.open(rows(10))
+    totals = Totals()
+    totals.finished["plot", "stop"] = 3  # an earlier process's
+    figures = figures_of(world, Counts(planned=10, completed=5), totals)
+    figures.state = RunState.RUNNING
+    world.clock.advance(50)
+    assert figures.take().eta_s is None
+    totals.attempts["plot", "server_error"] += 90
+    assert figures.take().eta_s is None
+    totals.finished["plot", "stop"] += 5
+    assert figures.take().eta_s == 50

@@ -49,7 +49,7 @@ class LiveFigures:
         self._simulated = simulated
         self._journal = journal
         self._began_at = clock.wall()
-        self._started_with = totals.attempts.total()
+        self._started_with = totals.finished.total()
         self._started_at = clock.monotonic()
 
     def expect(self, costs: Mapping[str, Picodollars]) -> None:
@@ -153,7 +153,7 @@ class LiveFigures:
         return forecast
 
     def _eta_s(self, counts: RequestCounts) -> float | None:
-        done = self._totals.attempts.total() - self._started_with
+        done = self._totals.finished.total() - self._started_with  # what is tried again is not done
         elapsed = self._clock.monotonic() - self._started_at
         left = counts.waiting + counts.in_flight
         if self.state is not RunState.RUNNING or not left or not done or elapsed <= 0:
