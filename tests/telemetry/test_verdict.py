@@ -22,12 +22,12 @@ def _state(state: RunState, reason: str = "", requests: RequestCounts = STATISTI
 @pytest.mark.parametrize(
     ("statistics", "level", "said"),
     [
-        (STATISTICS, Level.GOOD, "All is well: 200 of 512 requests answered. About 5 min 40 s to go. As fast as the "
-            "limit of requests per minute lets it."),
+        (STATISTICS, Level.GOOD, "All is well: 200 of 512 requests answered. About 5 min 40 s to go. It goes as fast "
+            "as the limit of requests per minute allows."),
         (replace(STATISTICS, requests=BEGUN), Level.GOOD, "It has begun: 64 are in flight, nothing is answered yet."),
         (replace(STATISTICS, circuits_open=1), Level.BAD, "The provider is in trouble: only probes are sent"),
         (replace(STATISTICS, money=replace(STATISTICS.money, forecast=picodollars(30))), Level.ATTENTION,
-            "the budget will not last: $30.00 forecast, $25.00 allowed."),
+            "the budget of $25.00 will not last: $30.00 forecast."),
         (replace(STATISTICS, requests=FAILING), Level.ATTENTION, "20 requests failed for good (9.1 %)"),
         (replace(STATISTICS, requests=FEW), Level.GOOD, "All is well: 10 of 512"),
         (_state(RunState.RUNNING, "building the dataset", ALL), Level.GOOD,
@@ -51,6 +51,13 @@ def test_the_sentence_for_a_run(statistics: RunStatistics, level: Level, said: s
     found = verdict(statistics)
     assert found.level is level
     assert said in found.sentence
+
+
+def test_a_budget_that_lasts_for_the_answers_alone_is_worth_a_word() -> None:
+    """It also has to do for the fine-tuning that follows."""
+    said = verdict(STATISTICS, is_budget_short=True)
+    assert said.level is Level.ATTENTION
+    assert "the budget of $25.00 will not last for all that is to follow." in said.sentence
 
 
 def test_silence_is_worth_a_word() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tunemill.model import RunState, WaitReason
-from tunemill.statistics import RunStatistics
+from tunemill.statistics import Money, RunStatistics
 from tunemill.telemetry.safe_text import mask_secrets, one_line
 from tunemill.telemetry.words import dollars, duration, fine_tune_status, grace_words, percent
 
@@ -37,12 +37,13 @@ class Verdict:
     sentence: str
 
 
-def verdict(statistics: RunStatistics, *, silent_s: float = 0.0) -> Verdict:
+def verdict(statistics: RunStatistics, *, silent_s: float = 0.0, is_budget_short: bool = False) -> Verdict:
     """What a person should think of the run now. `silent_s` is how long ago the last answer came, or the process began,
-    without what was rest on purpose."""
+    without what was rest on purpose; `is_budget_short` says that the budget will not do for all that is to follow, a
+    fine-tuning included."""
     match statistics.state:
         case RunState.RUNNING:
-            return _running(statistics, silent_s)
+            return _running(statistics, silent_s, is_budget_short=is_budget_short)
         case RunState.IDLE:
             return Verdict(Level.GOOD, "It is getting ready.")
         case RunState.PAUSED:
@@ -67,7 +68,7 @@ def verdict(statistics: RunStatistics, *, silent_s: float = 0.0) -> Verdict:
             return Verdict(Level.BAD, f"It failed: {_reason(statistics, 'see the log')}.")
 
 
-def _running(statistics: RunStatistics, silent_s: float) -> Verdict:
+def _running(statistics: RunStatistics, silent_s: float, *, is_budget_short: bool) -> Verdict:
     counts, money = statistics.requests, statistics.money
     if counts.waiting + counts.in_flight == 0:
         return _after_generation(statistics)
@@ -77,15 +78,26 @@ def _running(statistics: RunStatistics, silent_s: float) -> Verdict:
     if silent_s >= SILENCE_S:
         said = f"No answer has come for {duration(silent_s)}, {counts.in_flight:,} are awaited"
         return Verdict(Level.ATTENTION, f"{said}. {_capital(_answered(statistics))}.")
-    if money.budget is not None and money.forecast is not None and money.forecast > money.budget:
-        covers = f"{dollars(money.forecast)} forecast, {dollars(money.budget)} allowed{_simulated(statistics)}"
-        return Verdict(Level.ATTENTION, f"It goes on, but the budget will not last: {covers}.{_to_go(statistics)}")
+    if is_budget_short or _is_over_budget(money):
+        return Verdict(Level.ATTENTION, f"It goes on, but {_too_little(statistics)}.")
     if counts.failed >= FAILED_MIN and counts.failed >= FAILED_SHARE * (counts.completed + counts.failed):
         share = percent(counts.failed, counts.completed + counts.failed)
         return Verdict(Level.ATTENTION, f"It goes on, but {_failed(statistics)} ({share}).{_to_go(statistics)}")
     if not counts.completed:
         return Verdict(Level.GOOD, f"It has begun: {counts.in_flight:,} are in flight, nothing is answered yet.")
     return Verdict(Level.GOOD, f"All is well: {_answered(statistics)}.{_to_go(statistics)}{_bound_by(statistics)}")
+
+
+def _is_over_budget(money: Money) -> bool:
+    return money.budget is not None and money.forecast is not None and money.forecast > money.budget
+
+
+def _too_little(statistics: RunStatistics) -> str:
+    money, simulated = statistics.money, _simulated(statistics)
+    budget = "the budget" if money.budget is None else f"the budget of {dollars(money.budget)}"
+    if money.forecast is None or not _is_over_budget(money):
+        return f"{budget} will not last for all that is to follow{simulated}"
+    return f"{budget} will not last: {dollars(money.forecast)} forecast{simulated}"
 
 
 def _after_generation(statistics: RunStatistics) -> Verdict:
@@ -118,7 +130,7 @@ def _to_go(statistics: RunStatistics) -> str:
 
 def _bound_by(statistics: RunStatistics) -> str:
     bound = [word for reason, word in _BINDING.items() if statistics.waiting_for.get(reason.value)]
-    return f" As fast as the limit of {' and '.join(bound)} per minute lets it." if bound else ""
+    return f" It goes as fast as the limit of {' and '.join(bound)} per minute allows." if bound else ""
 
 
 def _spent(statistics: RunStatistics) -> str:

@@ -17,6 +17,7 @@ from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line
 from tunemill.telemetry.recent import RecentEvents
 from tunemill.telemetry.view_training import add_later_phases
 from tunemill.telemetry.words import (
+    budget_short_words,
     budget_words,
     circuit_words,
     dollars,
@@ -182,9 +183,7 @@ def _add_money(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> 
     rows.add_row("dollars", spent)
     rows.add_row("budget", _budget(money))
     if recent.budget_short is not None and _is_generating(statistics):
-        short = recent.budget_short
-        words = f"the budget covers about {short.rows_that_fit:,} of {short.rows_planned:,} rows"
-        rows.add_row("", Text(words, style="yellow"))
+        rows.add_row("", Text(budget_short_words(recent.budget_short), style="yellow"))
 
 
 def _budget(money: Money) -> RenderableType:

@@ -5,6 +5,7 @@ Pure: values in, text out. Knows no terminal.
 
 from collections.abc import Mapping
 
+from tunemill.events import BudgetShort
 from tunemill.model import PICODOLLARS_PER_USD, Json, JsonObject, Picodollars, RunState, WaitReason, usd
 from tunemill.statistics import Money, RunStatistics
 from tunemill.telemetry.safe_text import one_line
@@ -141,6 +142,14 @@ def budget_words(money: Money) -> str:
     used = money.settled + money.uncertain + money.reserved
     words = "no budget" if money.budget is None else f"{percent(used, money.budget)} of {dollars(money.budget)} budget"
     return words if money.forecast is None else f"{words}, forecast {dollars(money.forecast)}"
+
+
+def budget_short_words(short: BudgetShort | None) -> str:
+    """What a budget that is too small will do; "" where it is not."""
+    if short is None:
+        return ""
+    total = f"{dollars(short.forecast)} with all that is to follow"
+    return f"the budget covers about {short.rows_that_fit:,} of {short.rows_planned:,} rows: forecast {total}"
 
 
 def circuit_words(lane: str, failures: int, reason: str) -> str:

@@ -2,7 +2,7 @@
 
 import { byId, count, make, say, show } from "./paint.js";
 
-const KEPT = 24;
+const KEPT = 12;
 const USUAL = new Set(["stop", "tool_calls"]);
 const list = byId("answers");
 const newer = byId("newer");
@@ -69,12 +69,16 @@ function shown(answer) {
       make("span", { text: answer.duration }),
     ],
   });
+  const asked = make("span", { className: "asked", text: lastAsked(answer.prompt) });
   const preview = make("span", { className: "preview", text: answer.text.slice(0, 400) || "(no text)" });
-  const details = make("details", { children: [make("summary", { children: [facts, preview] })] });
+  const details = make("details", { children: [make("summary", { children: [facts, asked, preview] })] });
   details.dataset.number = answer.number;
   details.addEventListener("toggle", () => open(details, answer), { once: true });
   return details;
 }
+
+/** What is asked last, in short: prompts of a step begin alike. */
+const lastAsked = (prompt) => prompt.split("\n\nuser: ").at(-1).trim().slice(0, 300);
 
 /** The whole of an answer is put into the page when somebody opens it. */
 function open(details, answer) {

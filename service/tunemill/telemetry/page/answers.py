@@ -13,7 +13,7 @@ from tunemill.model import Json, JsonObject
 from tunemill.telemetry.safe_text import mask_secrets
 from tunemill.telemetry.words import dollars, duration
 
-KEPT = 24
+KEPT = 12
 PER_SECOND = 4
 TEXT_CHARS_MAX = 6_000
 PROMPT_CHARS_MAX = 3_000

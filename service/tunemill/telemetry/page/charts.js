@@ -1,11 +1,11 @@
 // Charts over time as inline SVG: what was spent, and rates against their limits.
 // A sample is [at, spent, forecast, budget, done, [requests, limit, tokens, limit], ...].
 
-import { clock, draw, fill } from "./paint.js";
+import { clock, count, draw, fill } from "./paint.js";
 
-const WIDTH = 560;
+const WIDTH_MIN = 240;
 const LEFT = 4;
-const TOP = 20;
+const TOP = 34;
 const BOTTOM = 20;
 
 /** Dollars over time, the budget line where it is in sight, and the way ahead to the forecast. */
@@ -20,7 +20,7 @@ export function moneyChart(holder, samples, etaSeconds, words) {
   const needed = Math.max(spent, reached, 1e-6);
   const isNear = budget !== null && budget <= 3 * Math.max(needed, forecast ?? 0);
   const high = 1.08 * Math.max(needed, isNear ? budget : 0, forecast !== null && ahead === etaSeconds ? forecast : 0);
-  const frame = frameOf({ from, to: at + ahead, high, height: 190 });
+  const frame = frameOf(holder, { from, to: at + ahead, high, height: 200 });
   const line = samples.map((sample) => [sample[0], sample[1]]);
   const label = `${words.spent} spent${words.simulated}, ${words.budget_words}`;
   paint(holder, [samples.length, last, etaSeconds, words], frame, label, () => [
@@ -43,7 +43,7 @@ export function rateChart(holder, samples, index, kind, words) {
   if (points.length === 0) return;
   const most = Math.max(...points.map(([, used, limit]) => Math.max(used, limit ?? 0)), 1);
   const at = samples.at(-1)[0];
-  const frame = frameOf({ from: samples[0][0], to: at, high: 1.12 * most, height: 130 });
+  const frame = frameOf(holder, { from: samples[0][0], to: at, high: 1.08 * most, height: 136, top: 12 });
   const line = points.map(([time, used]) => [time, used]);
   const limits = points.filter(([, , limit]) => limit !== null).map(([time, , limit]) => [time, limit]);
   paint(holder, [samples.length, points.at(-1), words], frame, words, () => [
@@ -51,25 +51,29 @@ export function rateChart(holder, samples, index, kind, words) {
     area(frame, line),
     path(frame, line, "used"),
     ...(limits.length ? [path(frame, steps(limits, at), "limit-line")] : []),
+    draw("text", { x: LEFT, y: frame.y(most) - 4 }, count(most)),
     ...times(frame, at, false),
   ]);
 }
 
-function frameOf({ from, to, high, height }) {
+/** As many units as the holder has pixels, so that words are as large as elsewhere on the page. */
+function frameOf(holder, { from, to, high, height, top = TOP }) {
   const end = Math.max(to, from + 1);
+  const width = Math.max(WIDTH_MIN, Math.round(holder.clientWidth));
   return {
     from,
     to: end,
     high,
     height,
-    x: (time) => LEFT + ((time - from) / (end - from)) * (WIDTH - 2 * LEFT),
-    y: (value) => height - BOTTOM - (Math.min(value, high) / high) * (height - TOP - BOTTOM),
+    width,
+    x: (time) => LEFT + ((time - from) / (end - from)) * (width - 2 * LEFT),
+    y: (value) => height - BOTTOM - (Math.min(value, high) / high) * (height - top - BOTTOM),
   };
 }
 
 function paint(holder, said, frame, label, makeParts) {
-  fill(holder, said, () => {
-    const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${frame.height}`, role: "img", "aria-label": label });
+  fill(holder, [frame.width, ...said], () => {
+    const svg = draw("svg", { viewBox: `0 0 ${frame.width} ${frame.height}`, role: "img", "aria-label": label });
     svg.append(...makeParts());
     return [svg];
   });
@@ -99,29 +103,29 @@ function steps(limits, at) {
 function grid(frame) {
   return [0, 0.5, 1].map((share) => {
     const y = frame.y((share * frame.high) / 1.08);
-    return draw("line", { class: "grid", x1: LEFT, x2: WIDTH - LEFT, y1: y, y2: y });
+    return draw("line", { class: "grid", x1: LEFT, x2: frame.width - LEFT, y1: y, y2: y });
   });
 }
 
 function budgetWords(frame, budget, isNear, words) {
   if (budget === null) return [];
   const text = isNear ? `budget ${words.budget}` : `budget ${words.budget}, far above ↑`;
-  return [draw("text", { class: "limit", x: LEFT, y: isNear ? frame.y(budget) - 6 : TOP - 7 }, text)];
+  return [draw("text", { class: "limit", x: LEFT, y: isNear ? frame.y(budget) - 6 : 12 }, text)];
 }
 
 function aheadWords(frame, at, ahead, reached, words) {
   if (ahead <= 0 || !words.forecast) return [];
   const x = frame.x(at + ahead);
-  const y = Math.min(frame.y(reached) + 18, frame.height - BOTTOM - 6);
+  const y = frame.y(reached) - 8;
   return [draw("text", { class: "strong", x, y, "text-anchor": "end" }, `forecast ${words.forecast}${words.simulated}`)];
 }
 
 function times(frame, at, hasNow) {
   const y = frame.height - 4;
   const marks = [draw("text", { x: LEFT, y }, clock(frame.from, at))];
-  const isRoomy = frame.x(at) > 90 && (!hasNow || frame.x(at) < WIDTH - 90);
+  const isRoomy = frame.x(at) > 90 && (!hasNow || frame.x(at) < frame.width - 90);
   if (hasNow && isRoomy) marks.push(draw("text", { x: frame.x(at), y, "text-anchor": "middle" }, "now"));
   const end = hasNow ? clock(frame.to, at) : "now";
-  marks.push(draw("text", { x: WIDTH - LEFT, y, "text-anchor": "end" }, end));
+  marks.push(draw("text", { x: frame.width - LEFT, y, "text-anchor": "end" }, end));
   return marks;
 }

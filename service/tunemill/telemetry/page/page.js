@@ -8,6 +8,7 @@ import { bar, byId, clock, count, fill, make, row, say, show } from "./paint.js"
 const SAMPLES_MAX = 1500;
 const RETRY_MS = 4000;
 const SILENCE_MS = 10000;
+const EVENTS_SHOWN = 6;
 const PARTS = ["completed", "failed", "in_flight", "waiting"];
 const NAMES = { completed: "answered", failed: "failed", in_flight: "in flight", waiting: "waiting" };
 
@@ -67,7 +68,8 @@ setInterval(() => {
   if (last && silence > SILENCE_MS) lost();
   if (silence > 3 * SILENCE_MS && source.readyState === EventSource.OPEN) {
     lastAt = performance.now();
-    listen();
+    addEventListener("resize", () => last && paint(last));
+listen();
   }
 }, 1000);
 
@@ -143,13 +145,14 @@ function paintMoney({ money, progress, simulated }) {
   say(byId("spent-of"), money.budget ? `${money.used} of ${money.budget} is spent or held` : "spent; no budget");
   say(byId("money-words"), [money.spent_words, money.forecast ? `forecast for the whole run ${money.forecast}` : ""].filter(Boolean).join("; "));
   moneyChart(byId("money-chart"), samples, progress.eta_s, words);
-  say(byId("money-warning"), money.warning ? `The budget: ${money.warning}.` : "");
+  say(byId("money-warning"), money.warning);
   show(byId("money-warning"), Boolean(money.warning));
 }
 
 function paintWaiting({ waiting, retries, progress }) {
-  const nothing = progress.in_flight ? "Nothing: all that is left is in flight." : "Nothing.";
-  say(byId("waiting-words"), waiting.length ? "Requests that are ready, by what holds them back." : nothing);
+  const nothing = progress.in_flight ? "For answers alone: all that is left is in flight." : "Nothing is left that could wait.";
+  const resting = progress.waiting ? "Nothing: the run has ended, and the rest was not sent." : nothing;
+  say(byId("waiting-words"), waiting.length ? "Requests that are not sent yet, by what holds them back." : resting);
   const table = byId("waiting");
   show(table, waiting.length > 0);
   fill(table.tBodies[0], waiting, () => waiting.map(({ words, count: number }) => row(words, number)));
@@ -166,7 +169,9 @@ function paintLanes({ lanes }) {
     const [requests, tokens] = holder.children[index].querySelectorAll(".rate");
     say(holder.children[index].querySelector(".at-once"), of.at_once);
     for (const [box, words, kind] of [[requests, of.requests, 0], [tokens, of.tokens, 2]]) {
-      say(box.querySelector("h4"), words || (kind ? "tokens/min: not known" : "requests/min: not known"));
+      show(box, Boolean(words));
+      if (!words) continue;
+      say(box.querySelector("h4"), words);
       rateChart(box.querySelector(".chart"), samples, index, kind, words);
     }
   });
@@ -213,7 +218,7 @@ function paintLater({ dataset, fine_tune: job }) {
   fill(byId("fine-tune-facts"), job.facts, () =>
     job.facts.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { children: [make("bdi", { text: value })] })]),
   );
-  const events = [...job.events].reverse();
+  const events = job.events.slice(-EVENTS_SHOWN).reverse();
   fill(byId("fine-tune-events"), events, () => events.map((words) => make("li", { children: [make("bdi", { text: words })] })));
 }
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import islice
 
 from tunemill.events import CircuitChanged, Failed, FineTuneChanged
-from tunemill.model import FailureKind, Json, JsonObject, Lane, Picodollars, picodollars, usd
+from tunemill.model import FailureKind, Json, JsonObject, Lane, Picodollars, RunState, picodollars, usd
 from tunemill.statistics import LimitLevel, Money, RunStatistics
 from tunemill.telemetry.page.answers import LABEL_CHARS_MAX, MESSAGE_CHARS_MAX, shown_line
 from tunemill.telemetry.page.history import LaneRates, Sample
 from tunemill.telemetry.recent import RecentEvents
 from tunemill.telemetry.verdict import verdict
 from tunemill.telemetry.words import (
+    budget_short_words,
     budget_words,
     circuit_words,
     counts_words,
@@ -33,13 +34,14 @@ from tunemill.telemetry.words import (
 
 MODELS_MAX = 6
 OUTCOMES_MAX = 40
+_AT_WORK = frozenset((RunState.RUNNING, RunState.PAUSED, RunState.DRAINING))
 _RATE_KINDS = ("requests_per_minute", "tokens_per_minute")
 _KINDS = frozenset(kind.value for kind in FailureKind)
 
 
 def picture(statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float, silent_s: float) -> JsonObject:
     """The figures in words and numbers. `elapsed_s` is since this process began, `silent_s` as `verdict` has it."""
-    said = verdict(statistics, silent_s=silent_s)
+    said = verdict(statistics, silent_s=silent_s, is_budget_short=recent.budget_short is not None)
     return {
         "run": _label(statistics.run),
         "state": statistics.state.value,
@@ -53,7 +55,7 @@ def picture(statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float
         "trouble": [_trouble(lane, circuit) for lane, circuit in recent.circuits.items()],
         "progress": _progress(statistics),
         "money": _money(statistics.money, recent),
-        "waiting": [{"words": words, "count": count} for words, count in waiting_list(statistics.waiting_for)],
+        "waiting": _waiting(statistics),
         "lanes": _lanes(statistics),
         "outcomes": _outcomes(statistics),
         "failures": _failures(statistics, recent),
@@ -76,9 +78,17 @@ def sample(statistics: RunStatistics, *, at: float) -> Sample:
     )
 
 
+def _waiting(statistics: RunStatistics) -> list[Json]:
+    """What keeps a run that works from sending; one that has ended waits for nothing."""
+    if statistics.state not in _AT_WORK:
+        return []
+    return [{"words": words, "count": count} for words, count in waiting_list(statistics.waiting_for)]
+
+
 def _progress(statistics: RunStatistics) -> JsonObject:
     counts = statistics.requests
     done = counts.completed + counts.failed
+    eta_s = None if statistics.circuits_open else statistics.eta_s  # nobody knows how long an outage lasts
     return {
         "planned": counts.planned,
         "completed": counts.completed,
@@ -88,15 +98,13 @@ def _progress(statistics: RunStatistics) -> JsonObject:
         "done": done,
         "percent": percent(done, counts.planned),
         "in_flight_words": in_flight_words(statistics),
-        "eta_s": statistics.eta_s,
-        "eta": "" if statistics.eta_s is None else rough_duration(statistics.eta_s),
+        "eta_s": eta_s,
+        "eta": "" if eta_s is None else rough_duration(eta_s),
     }
 
 
 def _money(money: Money, recent: RecentEvents) -> JsonObject:
     used = money.settled + money.uncertain + money.reserved
-    short = recent.budget_short
-    warning = "" if short is None else f"it covers about {short.rows_that_fit:,} of {short.rows_planned:,} rows"
     return {
         "settled": dollars(money.settled),
         "spent": dollars(money.settled + money.uncertain),
@@ -106,7 +114,7 @@ def _money(money: Money, recent: RecentEvents) -> JsonObject:
         "used": "" if money.budget is None else percent(used, money.budget),
         "budget_words": budget_words(money),
         "shares": [] if not money.budget else [part / money.budget for part in _parts(money)],
-        "warning": warning,
+        "warning": budget_short_words(recent.budget_short),
     }
 
 
