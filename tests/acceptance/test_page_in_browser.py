@@ -15,6 +15,7 @@ from tests.support.ports import free_port
 from tests.support.running import DEADLINE_S, command, environment, grid_recipe
 from tests.support.simulator import Simulator
 
+pytestmark = pytest.mark.xdist_group("page")  # one run and one browser for all of them
 ROWS = 24
 TOKEN = "correct-horse-battery"
 LONG = 1_000_000
@@ -181,6 +182,6 @@ def test_the_last_picture_stays_when_the_process_is_gone(browser: Any, hostile_r
         seen.page.locator("#percent").filter(has_text="100 %").wait_for()
         hostile_run.process.kill()
         seen.page.wait_for_selector("#lost:not([hidden])")
-        assert "Connection lost. Trying again" in seen.page.inner_text("#lost")
+        assert "Connection lost, trying again" in seen.page.inner_text("#lost")
         assert seen.page.inner_text("#percent") == "100 %"
         assert seen.page.evaluate("window.pwned") is None

@@ -34,9 +34,10 @@ class Watched:
 
     def check(self) -> None:
         """Nothing ran that should not have, and the page's own script had no trouble."""
-        assert self.page.evaluate("window.violations") == []
-        assert self.page.evaluate("window.pwned") is None
-        assert self.wrongs == []
+        violations, ran = self.page.evaluate("[window.violations, window.pwned]")
+        assert not violations, violations
+        assert ran is None, ran
+        assert not self.wrongs, self.wrongs
 
 
 @contextlib.contextmanager

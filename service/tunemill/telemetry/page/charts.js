@@ -4,6 +4,7 @@
 import { clock, count, draw, fill } from "./paint.js";
 
 const WIDTH_MIN = 240;
+const FINE_S = 600; // below that, minutes alone would say little
 const LEFT = 4;
 const TOP = 34;
 const BOTTOM = 20;
@@ -122,10 +123,11 @@ function aheadWords(frame, at, ahead, reached, words) {
 
 function times(frame, at, hasNow) {
   const y = frame.height - 4;
-  const marks = [draw("text", { x: LEFT, y }, clock(frame.from, at))];
+  const isFine = frame.to - frame.from < FINE_S;
+  const marks = [draw("text", { x: LEFT, y }, clock(frame.from, at, { isFine }))];
   const isRoomy = frame.x(at) > 90 && (!hasNow || frame.x(at) < frame.width - 90);
   if (hasNow && isRoomy) marks.push(draw("text", { x: frame.x(at), y, "text-anchor": "middle" }, "now"));
-  const end = hasNow ? clock(frame.to, at) : "now";
+  const end = clock(frame.to, at, { isFine });
   marks.push(draw("text", { x: frame.width - LEFT, y, "text-anchor": "end" }, end));
   return marks;
 }

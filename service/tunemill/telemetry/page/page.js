@@ -39,8 +39,9 @@ function take(picture) {
   }
   last = picture;
   paint(picture);
-  document.body.className = picture.is_over ? "" : "is-live";
-  show(byId("lost"), false);
+  document.body.className = picture.is_over ? "is-over" : "is-live";
+  show(byId("lost"), picture.is_over);
+  if (picture.is_over) sayOver();
 }
 
 /** Every other one of the older half. */
@@ -50,12 +51,17 @@ function thinned(many) {
 }
 
 function lost() {
+  if (last?.is_over) return; // that was its last word, and is said already
   document.body.className = "is-lost";
   const when = last ? ` What you see is of ${clock(last.at, last.at)}.` : "";
-  const why = last?.is_over ? "The process has ended and said its last word." : "Connection lost.";
-  say(byId("lost"), `${why} Trying again …${when}`);
+  say(byId("lost"), `Connection lost, trying again …${when}`);
   show(byId("lost"), true);
-  speak(why);
+  speak("Connection lost, trying again.");
+}
+
+function sayOver() {
+  const when = clock(last?.at ?? Date.now() / 1000, Date.now() / 1000);
+  say(byId("lost"), `The process has ended: this is its last word, of ${when}. The page goes on when a run listens here again.`);
 }
 
 function speak(words) {

@@ -67,10 +67,11 @@ export function bar(svg, parts) {
   });
 }
 
-/** `14:05`, with the day where it is not today. */
-export function clock(seconds, now) {
+/** `14:05`, with the day where it is not today, and with seconds where it is to be fine. */
+export function clock(seconds, now, { isFine = false } = {}) {
   const time = new Date(seconds * 1000);
   const words = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (isFine) words.second = "2-digit";
   if (time.toDateString() !== new Date(now * 1000).toDateString()) words.weekday = "short";
   if (Math.abs(seconds - now) > 6 * 86400) Object.assign(words, { day: "numeric", month: "short" });
   return time.toLocaleString("en-GB", words);
