@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from tunemill.errors import ArgumentError
-from tunemill.recipe import DEFAULT_BASE_URL, Recipe, has_credentials, problem_of_url
+from tunemill.recipe import DEFAULT_BASE_URL, NotifySection, Recipe, has_credentials, problem_of_url
 
 BASE_URL_ENV = "OPENAI_BASE_URL"
 
@@ -15,6 +16,18 @@ class ProviderAccess:
 
     base_url: str
     api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Where messages go: a secret, of which `host` may be said."""
+
+    url: str = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """The host alone."""
+        return urlsplit(self.url).hostname or ""
 
 
 def default_base_url(environment: Mapping[str, str]) -> str:
@@ -29,6 +42,32 @@ def default_base_url(environment: Mapping[str, str]) -> str:
     if problem := problem_of_url(url):
         raise ArgumentError(problem, mend="set it to something like https://host/v1", key=BASE_URL_ENV, value=url)
     return url
+
+
+def secrets_of(recipe: Recipe, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Whatever is in the variables that the recipe names: it is to be shown nowhere."""
+    names = {section.api_key_env for section in (recipe.provider, *recipe.providers.values())}
+    if recipe.notify is not None:
+        names.add(recipe.notify.webhook_env)
+    return tuple(value for name in sorted(names) if (value := environment.get(name, "").strip()))
+
+
+def webhook_of(section: NotifySection, environment: Mapping[str, str]) -> Webhook:
+    """Where `[notify]` sends. Raises ArgumentError, which does not show the address: it is a secret."""
+    url = environment.get(section.webhook_env, "").strip()
+    if not url:
+        raise ArgumentError(
+            "the environment variable is not set",
+            mend="export it with the webhook's address, or take [notify] out of the recipe",
+            key=section.webhook_env,
+        )
+    if not (url.isascii() and url.isprintable()) or problem_of_url(url.partition("?")[0]):
+        raise ArgumentError(
+            "what is in it is no address (it is not shown here, as it is a secret)",
+            mend="set it to the webhook's address, which begins with https://",
+            key=section.webhook_env,
+        )
+    return Webhook(url=url)
 
 
 def access_to(recipe: Recipe, name: str, environment: Mapping[str, str]) -> ProviderAccess:

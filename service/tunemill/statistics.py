@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunemill.model import Json, JsonObject, Picodollars, RunState, picodollars, usd
+from tunemill.model import FailureKind, Json, JsonObject, Picodollars, RunState, picodollars, usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,13 @@ class RunStatistics:
         """Tokens of one kind over all steps."""
         return sum(count for (_, of_kind), count in self.tokens.items() if of_kind == kind)
 
+    def failures(self) -> dict[str, int]:
+        """Requests that failed for good, by the class of the failure, the most frequent first; those that were sent
+        again since, too."""
+        kinds = [kind.value for kind in FailureKind]
+        counts = {kind: sum(n for (_, outcome), n in self.finished.items() if outcome == kind) for kind in kinds}
+        return {kind: count for kind, count in sorted(counts.items(), key=lambda each: -each[1]) if count}
+
     def to_json(self) -> dict[str, Json]:
         """The shape that `status --json`, `/status` and the end-of-run log line share."""
         money = self.money
@@ -115,6 +122,7 @@ class RunStatistics:
                 "waiting": self.requests.waiting,
                 "in_flight": self.requests.in_flight,
             },
+            "failures": self.failures(),
             "usd": {
                 "settled": usd(money.settled),
                 "uncertain": usd(money.uncertain),
@@ -153,6 +161,7 @@ def statistics_from(shape: Mapping[str, Any]) -> RunStatistics:
         eta_s=shape["eta_s"],
         requests_per_minute=rate["requests_per_minute"],
         tokens_per_minute=rate["tokens_per_minute"],
+        finished={("", kind): count for kind, count in shape.get("failures", {}).items()},
         tokens={("", kind): count for kind, count in shape["tokens"].items()},
         dataset=shape["dataset"],
         fine_tune=shape["fine_tune"],

@@ -18,7 +18,9 @@ import pytest
 
 COMMAND = str(Path(sys.executable).with_name("tunemill"))
 KEY = "sk-not-a-real-key-0123456789"
-_CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("TUNEMILL_", "OPENAI_"))}
+_CLEAN = {
+    name: value for name, value in os.environ.items() if not name.startswith(("TUNEMILL_", "OPENAI_")) and name != "CI"
+}
 
 RECIPE = """
 name = "films"

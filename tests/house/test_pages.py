@@ -1,5 +1,6 @@
 """The pages: what they tell people to type exists, and what they point to is there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,8 @@ _FLAG = re.compile(r"^--[a-z-]+")
 def _help(command: str) -> str:
     shown = subprocess.run(
         [sys.executable, "-m", "tunemill", command, "--help"],
-        capture_output=True, text=True, check=False, timeout=60, env={"COLUMNS": "200", "TERM": "dumb"},
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     return shown.stdout

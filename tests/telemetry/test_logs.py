@@ -17,8 +17,23 @@ from tests.telemetry.samples import ATTEMPT_FAILED, COMPLETED, EVENTS, FAILED, K
 
 from tunemill.events import CircuitChanged, Event, StateChanged
 from tunemill.model import RunState
-from tunemill.telemetry import LineSink, LogLevel, configure_logs, log_events, log_progress, log_run_ended, run_logger
+from tunemill.telemetry import (
+    LineSink,
+    LogFormat,
+    LogLevel,
+    RunEnd,
+    configure_logs,
+    log_events,
+    log_progress,
+    log_run_ended,
+    run_logger,
+)
 
+END = RunEnd(folder="runs/x", rows=256, duration_s=3.21, lines_lost=7)
+HOSTILE = (
+    "\x1b[2Jcleared\x1b]52;c;Zm9yZ2Vk\x07 \x9b31m two\r\nforged=1 line\u2028three\x85four "
+    "\u202edne\u202c \ud800 \x00 <b>"
+)
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -183,15 +198,31 @@ def test_what_json_cannot_hold_is_still_logged(stream: io.StringIO, lines: Lines
     assert lines()[0]["number"] == 2**70
 
 
-def test_the_last_line_of_a_run_is_the_status(stream: io.StringIO, lines: Lines) -> None:
-    """`run_ended` and `status --json` share one shape."""
+def test_the_last_line_of_a_run_answers_the_morning(stream: io.StringIO, lines: Lines) -> None:
+    """The shape of `status --json`, and how long it took, where it is, and how to go on."""
     configure_logs("json", stream=stream)
-    log_run_ended(run_logger("movie-plots"), STATISTICS)
+    log_run_ended(run_logger("movie-plots"), STATISTICS, END)
     (line,) = lines()
     assert line.pop("event") == "run_ended"
     assert line.pop("level") == "info"
     assert line.pop("timestamp")
+    assert line.pop("next") == "run again to go on: what was answered is kept"
+    assert [line.pop(key) for key in ("rows", "duration_s", "folder", "log_lines_lost")] == [256, 3.2, "runs/x", 7]
     assert line == STATISTICS.to_json()
+    assert line["failures"] == {"timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [(RunState.FINISHED, "info"), (RunState.BUDGET_REACHED, "warning"), (RunState.FAILED, "error")],
+)
+def test_the_level_of_the_last_line_says_how_it_ended(
+    state: RunState, level: str, stream: io.StringIO, lines: Lines
+) -> None:
+    """So that a rule on the log needs no more than that."""
+    configure_logs("json", stream=stream)
+    log_run_ended(run_logger("movie-plots"), replace(STATISTICS, state=state), END)
+    assert lines()[0]["level"] == level
 
 
 def test_a_progress_line_among_json_is_json(stream: io.StringIO, lines: Lines) -> None:
@@ -204,8 +235,9 @@ def test_a_progress_line_among_json_is_json(stream: io.StringIO, lines: Lines) -
     assert line["waiting_for"] == STATISTICS.to_json()["waiting_for"]
 
 
-def test_auto_is_pretty_on_a_terminal_only(stream: io.StringIO) -> None:
+def test_auto_is_pretty_on_a_terminal_only(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person gets words, a program gets objects."""
+    monkeypatch.delenv("CI", raising=False)
     terminal = Terminal()
     for each in (terminal, stream):
         configure_logs("auto", stream=each)
@@ -218,6 +250,7 @@ def test_auto_is_pretty_on_a_terminal_only(stream: io.StringIO) -> None:
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR takes the colours from a terminal's log lines."""
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
     terminal = Terminal()
     configure_logs("pretty", stream=terminal)
     run_logger("movie-plots").info("hello", number=1)
@@ -270,6 +303,91 @@ def test_warnings_of_libraries_become_lines(stream: io.StringIO, lines: Lines) -
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert [line["logger"] for line in lines()] == ["aiohttp.client", "py.warnings"]
     assert KEY not in stream.getvalue()
+
+
+@pytest.mark.parametrize("format", ["json", "logfmt", "pretty"])
+def test_whatever_is_in_a_field_a_line_stays_one_and_is_obeyed_by_nobody(
+    format: LogFormat,  # noqa: A002 - the word that the flag uses
+    stream: io.StringIO,
+) -> None:
+    """Escape sequences, line ends of every kind, C1 controls, overrides of direction, a lone surrogate, a zero byte."""
+    configure_logs(format, stream=stream)
+    run_logger("movie-plots").warning("odd", message=HOSTILE, nested={"x": [HOSTILE]}, thing=ValueError(HOSTILE))
+    written = stream.getvalue()
+    written.encode()
+    assert len(written.splitlines()) == 1
+    assert written.removesuffix("\n").isprintable()
+
+
+def test_logfmt_has_the_same_fields(stream: io.StringIO) -> None:
+    """Objects are flattened, texts with blanks are quoted, what is not there is empty."""
+    configure_logs("logfmt", stream=stream)
+    log_run_ended(run_logger("movie-plots"), replace(STATISTICS, reason='say "when"'), END)
+    line = stream.getvalue()
+    for part in (
+        "level=info event=run_ended run=movie-plots state=running",
+        'reason="say \\"when\\""',
+        "usd.settled=0.41",
+        "requests.planned=512",
+        "failures.timeout=1",
+        "dataset= ",
+        "simulated=false",
+    ):
+        assert part in line
+
+
+def test_the_request_id_leads_where_there_is_one(stream: io.StringIO, lines: Lines) -> None:
+    """Whoever looks for a request finds it at the same place in every line."""
+    configure_logs("json", "debug", stream=stream)
+    for event in EVENTS:
+        log_events(run_logger("movie-plots"))(event)
+    found = [list(line) for line in lines() if "request_id" in line]
+    assert len(found) == 4
+    assert {line[4] for line in found} == {"request_id"}
+
+
+def test_among_progress_lines_for_people_a_request_is_no_line(stream: io.StringIO, lines: Lines) -> None:
+    """What failed for good is."""
+    configure_logs("json", stream=stream)
+    subscriber = log_events(run_logger("movie-plots"), brief=True)
+    for event in (COMPLETED, ATTEMPT_FAILED, FAILED):
+        subscriber(event)
+    assert [line["event"] for line in lines()] == ["request_failed"]
+
+
+def test_where_a_ci_shows_the_log_it_is_for_people(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person reads it, and no program; without colours, and with the date."""
+    monkeypatch.setenv("CI", "true")
+    configure_logs("auto", stream=stream)
+    run_logger("movie-plots").info("hello", number=1)
+    assert stream.getvalue()[:4].isdigit()
+    assert "hello" in stream.getvalue()
+    assert "run=movie-plots" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_libraries_speak_of_the_run_and_at_debug_of_themselves(stream: io.StringIO, lines: Lines) -> None:
+    """What the SDK says below a warning holds prompts, and is never heard, not even when it was told to speak."""
+    sdk = logging.getLogger("openai._base_client")
+    for level, heard in (("info", ["sdk warns"]), ("debug", ["asyncio works", "sdk warns"])):
+        stream.truncate(0)
+        stream.seek(0)
+        configure_logs("json", level, stream=stream, run="movie-plots")  # type: ignore[arg-type]
+        logging.getLogger("asyncio").debug("asyncio works")
+        sdk.setLevel(logging.DEBUG)
+        sdk.debug("Request options: %s", {"prompt": SECRET_TEXT})
+        sdk.warning("sdk %s", "warns")
+        assert [line["message"] for line in lines()] == heard
+        assert {line["run"] for line in lines()} == {"movie-plots"}
+    sdk.setLevel(logging.NOTSET)
+
+
+def test_a_library_that_logs_nonsense_is_heard(stream: io.StringIO, lines: Lines) -> None:
+    """Arguments that do not fit raise nothing where the library stands."""
+    logging.getLogger().handlers.clear()  # the test runner's own do not forgive
+    configure_logs("json", stream=stream)
+    logging.getLogger("aiohttp").error("%d of %s", *["many"])
+    assert lines()[0]["message"] == "%d of %s"
 
 
 def test_configuring_twice_does_not_log_twice(stream: io.StringIO, lines: Lines) -> None:

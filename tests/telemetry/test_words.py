@@ -148,5 +148,5 @@ def test_an_open_circuit_is_loud() -> None:
 def test_the_progress_line_says_what_an_end_is_waited_for() -> None:
     """Instead of what nobody waits for any more."""
     line = progress_line(replace(STATISTICS, state=RunState.DRAINING, eta_s=None, grace_left_s=125.0))
-    assert line.endswith(" | 64 answers are awaited, for 2 min 05 s more")
+    assert line.endswith(" | 64 answers are awaited, for 2 min 05 s more at most")
     assert "waiting for" not in line

@@ -10,6 +10,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from enum import Enum
 from typing import Any
 
 from tunemill.app.folder import RunFolder
@@ -75,15 +76,25 @@ class Control:
         return {"run": self._statistics().run, "changes": changes, "notes": list(steered.notes)}
 
 
-def live_status(folder: RunFolder) -> RunStatistics | None:
-    """The figures of whoever works on the run; None where nobody does, or does not answer."""
+class NoAnswer(Enum):
+    """Why there are no figures from a process that works on the run."""
+
+    NOBODY = "none"  # works on it
+    BUSY = "busy"  # it takes no questions: it begins, it ends, it is another command or another user's
+    SILENT = "silent"  # it listens and did not answer: it hangs, or was stopped
+
+
+def live_status(folder: RunFolder, *, timeout_s: float = STATUS_TIMEOUT_S) -> RunStatistics | NoAnswer:
+    """The figures of whoever works on the run."""
     if not folder.is_in_use:
-        return None
+        return NoAnswer.NOBODY
     try:
-        shape = ask(folder.control, {"do": "status"}, timeout_s=STATUS_TIMEOUT_S)
-        return None if shape is None else statistics_from(shape)
+        shape = ask(folder.control, {"do": "status"}, timeout_s=timeout_s)
+        return NoAnswer.BUSY if shape is None else statistics_from(shape)
+    except TimeoutError:
+        return NoAnswer.SILENT
     except (PermissionError, KeyError, TypeError, ValueError):  # another user's, or another version's
-        return None
+        return NoAnswer.BUSY
 
 
 def steer(folder: RunFolder, request: Mapping[str, Json]) -> dict[str, Any]:
@@ -93,6 +104,8 @@ def steer(folder: RunFolder, request: Mapping[str, Json]) -> dict[str, Any]:
     except PermissionError as error:
         mend = "only they can steer it"
         raise RunFolderError("the run was started by another user", mend=mend, file=folder.control) from error
+    except TimeoutError:
+        reply = None
     if reply is None:
         raise _nobody(folder)
     if (message := reply.get("refused")) is not None:

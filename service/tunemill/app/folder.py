@@ -77,6 +77,14 @@ class RunFolder:
         """Whether a living process writes to it."""
         return is_locked(self.path / "lock")
 
+    @property
+    def holder(self) -> str:
+        """The process that writes to it, or did last, as far as the lock says it; "" where it does not."""
+        try:
+            return (self.path / "lock").read_text(encoding="ascii", errors="replace")[:32].strip()
+        except OSError:
+            return ""
+
     def lock(self) -> Lock:
         """Become the one writer. Raises RunFolderBusy."""
         return Lock(self.path / "lock")

@@ -16,7 +16,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from tunemill.app.control import Control
 from tunemill.app.folder import RunFolder
 from tunemill.app.forecast import expected_costs
 from tunemill.app.generate import GenerateOptions
+from tunemill.app.notifying import Notifying, notifying, notifying_by
 from tunemill.app.open_run import OpenRecipe, OpenRun, open_recipe, run_folder_for, writing_to
 from tunemill.app.pilot import pilot_printer, prompt_of, show_pilot
 from tunemill.app.providers import reachable
@@ -39,6 +40,7 @@ from tunemill.errors import FineTuningFailed, RecipeError, RunFolderUnwritable, 
 from tunemill.journal import Ended, SnapshotKeeper, last_mark
 from tunemill.model import RunState
 from tunemill.recipe import Recipe
+from tunemill.settings import secrets_of
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry import Display, run_logger
 
@@ -81,6 +83,8 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
     """Do the main job. Raises TunemillError for everything that is not a way to end a run."""
     clock = clock or SystemClock()
     opened = open_recipe(options.recipe, environment, budget_usd=options.budget_usd)
+    secrets = secrets_of(opened.recipe, environment)
+    options = replace(options, show=replace(options.show, secrets=secrets))
     until = _until(options, opened)
     simulated = options.local is not None
     folder = run_folder_for(opened.recipe, options.run_dir, simulated=simulated)
@@ -95,6 +99,7 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
         simulated=simulated,
         has_budget=opened.budget is not None,
     )
+    notify = notifying_by(opened.recipe, environment, is_rehearsal=simulated)
     providers = _providers_needed(opened.recipe, until)
     reaching = reachable(opened.recipe, providers, environment, local=options.local)
     async with contextlib.AsyncExitStack() as last, reaching as access:
@@ -117,7 +122,7 @@ async def run_recipe(options: RunOptions, environment: Mapping[str, str], clock:
                 events=events,
                 clock=clock,
             )
-            return await _MainJob(context, options, inputs).carry_out(last)
+            return await _MainJob(context, options, inputs, notify).carry_out(last)
 
 
 def _until(options: RunOptions, opened: OpenRecipe) -> Until:
@@ -159,11 +164,15 @@ def _rows(opened: OpenRecipe, limit: int | None, folder: RunFolder, inputs: str)
 class _MainJob:
     """One process's work on one run: the stages, with what shows them around them, signals, and the ending."""
 
-    def __init__(self, context: RunContext, options: RunOptions, inputs: str) -> None:
+    def __init__(self, context: RunContext, options: RunOptions, inputs: str, notify: Notifying | None) -> None:
         self._context = context
+        self._notify = notify
         self._show = options.show
         self._inputs = inputs
         self._stages = RunStages(context)
+        if notify is None and context.opened.recipe.notify is not None:
+            variable = context.opened.recipe.notify.webhook_env
+            self._stages.notes.append(f"nobody was notified of anything: {variable} is not set")
         steering = Steering(self._stages, context.run, budget_usd=options.budget_usd)
         self._control = Control(steering, self._stages.figures.take, context.events.emit)
         self._working: asyncio.Task[tuple[RunState, str]] | None = None
@@ -182,10 +191,13 @@ class _MainJob:
             clock=context.clock,
             prompt_of=partial(prompt_of, context.run.journal),
             last=last,
+            folder=context.run.folder.path,
+            rows=context.rows,
         )
-        answer = answering(context.run.folder.control, self._control.answer)
+        answer = answering(context.opened.recipe.name, context.run.folder.control, self._control.answer)
+        tell = notifying(self._notify, context.run.folder.path, figures.take, context.clock)
         last.enter_context(self._catching_signals())
-        async with show as display, _writing(context.run), answer:
+        async with show as display, tell, _writing(context.run), answer:
             last.push_async_callback(self._linger)
             self._show_pilot(display)
             state, reason = await self._to_the_end()
@@ -217,8 +229,8 @@ class _MainJob:
         except FineTuningFailed:
             self._end(RunState.FAILED, "the fine-tuning job failed")
             raise
-        except RunFolderUnwritable:
-            self._stages.figures.state = RunState.FAILED
+        except RunFolderUnwritable as error:
+            self._stages.figures.state, self._stages.figures.reason = RunState.FAILED, str(error)
             raise
         except TunemillError as error:
             self._end(RunState.REFUSED if error.exit_code == 5 else RunState.FAILED, str(error))
@@ -283,11 +295,13 @@ class _MainJob:
             if self._working is not None:
                 self._working.cancel()
         elif len(self._signals) == 1:
-            reason = f"{number.name}: nothing more is sent; once more to stop at once"
+            name = _called(number)
+            once_more = f"{name} once more stops at once, and what is in flight may be paid for again"
+            reason = f"{name}: nothing more is sent; {once_more}"
             self._stages.become(RunState.DRAINING, reason)
             generation.dispatcher.drain(self._stopped_by())
         else:
-            self._stages.become(RunState.DRAINING, f"{number.name}: stopping at once")
+            self._stages.become(RunState.DRAINING, f"{_called(number)}: stopping at once")
             generation.dispatcher.abort()
 
     def _stopped_by(self) -> str:
@@ -303,6 +317,11 @@ class _MainJob:
     async def _reload(self) -> None:
         with contextlib.suppress(UserError):  # it was told to everybody
             await self._control.reload()
+
+
+def _called(number: signal.Signals) -> str:
+    """As whoever sent it knows it."""
+    return "Ctrl-C" if number is signal.SIGINT else number.name
 
 
 @asynccontextmanager

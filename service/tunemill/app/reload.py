@@ -15,7 +15,7 @@ from tunemill.plan import Planner
 from tunemill.recipe import LoadedRecipe, Recipe, check_templates_against, check_under_budget, load_recipe
 from tunemill.recipe.faults import RecipeFaults
 
-_FIXED = ("name", "provider", "providers", "source", "pricing", "fine_tune")
+_FIXED = ("name", "provider", "providers", "source", "pricing", "fine_tune", "notify")
 _FIXED_IN_A_STEP = ("name", "model", "provider", "endpoint", "samples")
 _MEND = "put it back, or stop the run and run the recipe again"
 

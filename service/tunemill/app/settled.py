@@ -34,8 +34,13 @@ def settled_before(journal: Journal, inputs: str) -> Settled | None:
 
 def settled_whole(journal: Journal) -> Settled | None:
     """The same of whoever wrote to the journal last, if nothing was left to do."""
-    settled = None if journal.mark is None else _settled(journal.mark)
-    return settled if settled is not None and settled.is_whole and not settled.unsettled else None
+    return None if journal.mark is None else settled_by(journal.mark)
+
+
+def settled_by(mark: Mark) -> Settled | None:
+    """What a mark says, if nothing was left to do."""
+    settled = _settled(mark)
+    return settled if settled.is_whole and not settled.unsettled else None
 
 
 def rows_of(mark: Mark | None, inputs: str) -> int | None:

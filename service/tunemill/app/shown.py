@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 
 from tunemill.clock import Clock
+from tunemill.errors import TunemillError
 from tunemill.events import Event, Subscriber
+from tunemill.model import RunState
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry import (
     Address,
@@ -18,9 +20,11 @@ from tunemill.telemetry import (
     LogFormat,
     LogLevel,
     PageToken,
+    RunEnd,
     RunMetrics,
     RunPage,
     configure_logs,
+    format_for,
     keep_fresh,
     log_events,
     log_progress,
@@ -72,13 +76,13 @@ class ShowOptions:
 
 
 @contextlib.asynccontextmanager
-async def answering(path: Path, answer: Handler) -> AsyncIterator[None]:
+async def answering(run: str, path: Path, answer: Handler) -> AsyncIterator[None]:
     """Answer on the socket at `path` while the context is open. A run that cannot goes on without, and says so."""
     async with contextlib.AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(control_socket(path, answer))
         except OSError as error:
-            run_logger(path.parent.name).warning("control_socket_missing", path=str(path), message=str(error))
+            run_logger(run).warning("control_socket_missing", path=str(path), message=str(error))
         yield
 
 
@@ -92,22 +96,32 @@ async def showing(
     clock: Clock,
     prompt_of: Callable[[str], str],
     last: contextlib.AsyncExitStack,
+    folder: Path,
+    rows: int,
 ) -> AsyncIterator[Display]:
     """Show the run while the context is open; its last log line is written at the end.
 
     `prompt_of` gives the prompt of a request id, "" where there is none. What is served stays until the caller closes
     `last`.
     """
-    console = options.console
+    began_at = clock.monotonic()
     secrets = options.secrets if options.token is None else (*options.secrets, options.token.text)
-    sink = configure_logs(options.log_format, options.log_level, stream=options.stream, secrets=secrets)
+    log_format = format_for(options.log_format, options.stream)
+    sink = configure_logs(log_format, options.log_level, stream=options.stream, secrets=secrets, run=run)
     logger = run_logger(run)
-    is_pretty = options.log_format == "pretty" or (options.log_format == "auto" and options.stream.isatty())
+    is_pretty = log_format == "pretty"
     write_line = print_progress(sink) if is_pretty else log_progress(logger)
-    display = make_display(console, statistics, clock.monotonic, sink=sink, write_line=write_line)
+    display = make_display(options.console, statistics, clock.monotonic, sink=sink, write_line=write_line)
     metrics = RunMetrics(statistics)
-    for subscriber in (metrics.on_event, display.on_event, log_events(logger, calm=display.is_live)):
+    logging_events = log_events(logger, calm=display.is_live, brief=is_pretty)
+    for subscriber in (metrics.on_event, display.on_event, logging_events):
         events.subscribe(subscriber)
+
+    def log_end(figures: RunStatistics) -> None:
+        duration_s = clock.monotonic() - began_at
+        end = RunEnd(folder=str(folder), rows=rows, duration_s=duration_s, lines_lost=sink.lines_lost)
+        log_run_ended(logger, figures, end, calm=display.is_live)
+
     page: RunPage | None = None
     if options.listen is not None:
         page = RunPage(statistics, prompt_of=prompt_of, clock=clock)
@@ -128,7 +142,7 @@ async def showing(
         for to, push in _pushes(options, run, clock):
             pushed = pushing(metrics.registry, push, to=to, clock=clock, logger=logger)
             await stack.enter_async_context(pushed)
-        with display:
+        with _last_line(log_end, statistics), display:
             fresh = asyncio.create_task(keep_fresh(display, clock.sleep))
             try:
                 yield display
@@ -136,7 +150,27 @@ async def showing(
                 fresh.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await fresh
-        log_run_ended(logger, statistics(), calm=display.is_live)
+
+
+@contextlib.contextmanager
+def _last_line(log_end: Callable[[RunStatistics], None], statistics: Callable[[], RunStatistics]) -> Iterator[None]:
+    """Log how the run ended, also where an error ends it, of which the figures need not know."""
+    try:
+        yield
+    except Exception as error:
+        log_end(_failed(statistics(), error))
+        raise
+    except BaseException:
+        log_end(statistics())
+        raise
+    log_end(statistics())
+
+
+def _failed(statistics: RunStatistics, error: Exception) -> RunStatistics:
+    if statistics.state in {RunState.FAILED, RunState.REFUSED} and statistics.reason:
+        return statistics
+    said = str(error) if isinstance(error, TunemillError) else f"an error in tunemill: {type(error).__name__}"
+    return replace(statistics, state=RunState.FAILED, reason=said)
 
 
 def _pushes(options: ShowOptions, run: str, clock: Clock) -> Iterator[tuple[str, Push]]:

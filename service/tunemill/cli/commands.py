@@ -70,6 +70,14 @@ def plan(recipe: RecipeFile, budget: Budget = None, as_json: AsJson = False) -> 
     show_plan(recipe, budget, as_json=as_json)
 
 
+@app.command()
+def notify(recipe: RecipeFile, as_json: AsJson = False) -> None:
+    """Send a test message to the webhook of the recipe's [notify]."""
+    from tunemill.cli.notify import notify_command
+
+    notify_command(recipe, as_json=as_json)
+
+
 @app.command(epilog=_RUN_EPILOG)
 def run(
     recipe: RecipeFile,
@@ -174,8 +182,8 @@ def run(
         typer.Option(
             envvar="TUNEMILL_LOG_FORMAT",
             metavar="FORMAT",
-            parser=one_of("--log-format", "auto", "pretty", "json"),
-            help="auto, pretty or json.",
+            parser=one_of("--log-format", "auto", "pretty", "json", "logfmt"),
+            help="auto (pretty on a terminal and in CI, else json), pretty, json or logfmt.",
         ),
     ] = "auto",
     log_level: Annotated[
@@ -222,6 +230,22 @@ def status(run: RunName, as_json: AsJson = False) -> None:
     from tunemill.cli.look import show_status
 
     show_status(run, as_json=as_json)
+
+
+@app.command()
+def runs(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder that holds run folders; runs, unless given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs: state, progress, cost, when last active.
+
+    Whoever works on a run is asked; of the others it is what is on record. --json prints one object a line.
+    """
+    from tunemill.cli.runs import show_runs
+
+    show_runs(folder, as_json=as_json)
 
 
 for steering in (control.tune, control.pause, control.resume, control.reload):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -24,6 +24,7 @@ UNWRITABLE = 74
 INTERRUPTED = 130
 TERMINATED = 143
 _STDERR = 2
+_MESSAGE_CHARS_MAX = 20_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
@@ -32,17 +33,18 @@ def exit_code_of(command: Callable[[], object]) -> int:
     signal.signal(signal.SIGTERM, _terminated)  # without a handler, the first process of a container ignores it
     _open_what_is_closed()
     _speak_any_locale()
+    result = DONE
     try:
         result = _told_what_went_wrong(command)
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_output()  # whoever read it has seen enough
-        return DONE
+        _forget_output(sys.stdout)  # whoever read it has seen enough
     except OSError as error:
         if error.filename is not None or error.errno not in _FULL:
             raise
-        _forget_output()
+        _forget_output(sys.stdout)
         return _say(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere", UNWRITABLE)
+    _finish_talking()
     return result
 
 
@@ -101,8 +103,17 @@ def _usage(error: typer.TyperException) -> str:
 
 def _say(message: str, exit_code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # stderr may be gone as well
-        sys.stderr.write(f"tunemill: {message}\n")
+        sys.stderr.write(f"tunemill: {_harmless(message)}\n")
     return exit_code
+
+
+def _harmless(message: str) -> str:
+    """It may quote a provider, a recipe, or a file: nothing of that is obeyed by a terminal."""
+    if message.replace("\n", "").isprintable():
+        return message
+    from tunemill.telemetry import harmless
+
+    return harmless(message, chars_max=_MESSAGE_CHARS_MAX)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -126,8 +137,18 @@ def _speak_any_locale() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _forget_output() -> None:
+def _finish_talking() -> None:
+    """What stderr still holds, if anybody is there; the exit code says how the command ended, and not who listened."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _forget_output(sys.stderr)
+    except ValueError:  # closed
+        pass
+
+
+def _forget_output(stream: TextIO) -> None:
     """Nothing that is still buffered can be written, and the interpreter is not to try at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunemill.answers import outcome_of, parse_completion
-from tunemill.app.control import live_status
+from tunemill.app.control import STATUS_TIMEOUT_S, NoAnswer, live_status
 from tunemill.app.folder import RunFolder, existing
 from tunemill.app.open_run import RecordedRun, reading
 from tunemill.app.pilot import prompt_text
@@ -13,12 +13,13 @@ from tunemill.app.reading import Outcome, outcomes
 from tunemill.app.recorded import is_simulated, statistics_of
 from tunemill.cli.output import page, print_json, print_pairs, talk
 from tunemill.journal import RequestState
-from tunemill.model import Json, picodollars
+from tunemill.model import Json, RunState, picodollars
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry import answer_panel, dollars, duration
 from tunemill.telemetry.words import (
     budget_words,
     counts_words,
+    go_on_words,
     grace_words,
     rate_words,
     rough_duration,
@@ -32,12 +33,31 @@ from tunemill.templates import Expression
 def show_status(name: str, *, as_json: bool) -> None:
     """Print the figures: those of the process that works on it, or where none answers, those on record."""
     found = existing(name)
-    statistics = live_status(found) or _on_record(found)
-    folder = found.path
+    answer = live_status(found)
+    statistics = answer if isinstance(answer, RunStatistics) else _on_record(found)
+    process = "answers" if isinstance(answer, RunStatistics) else answer.value
     if as_json:
-        print_json(statistics.to_json())
+        print_json({**statistics.to_json(), "process": process, "folder": str(found.path)})
         return
-    print_pairs([*_status_lines(statistics), ("folder", str(folder))])
+    lines = [*_status_lines(statistics), ("folder", str(found.path))]
+    if isinstance(answer, NoAnswer) and (unasked := _unasked(found, answer)):
+        lines.insert(0, ("process", unasked))
+    print_pairs(lines)
+
+
+def _unasked(folder: RunFolder, answer: NoAnswer) -> str:
+    """Why the process that works on the run was not asked; "" where there is none."""
+    process = f"{folder.holder or 'unknown'}"
+    match answer:
+        case NoAnswer.SILENT:
+            return (
+                f"{process} holds the run and did not answer within {STATUS_TIMEOUT_S:.0f} s: it hangs, or was "
+                "stopped. What follows is what it has written down"
+            )
+        case NoAnswer.BUSY:
+            return f"{process} is at work on it and takes no questions now. What follows is what is written down"
+        case NoAnswer.NOBODY:
+            return ""
 
 
 def _on_record(folder: RunFolder) -> RunStatistics:
@@ -46,6 +66,7 @@ def _on_record(folder: RunFolder) -> RunStatistics:
 
 
 def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
+    is_at_work = statistics.state in {RunState.RUNNING, RunState.PAUSED, RunState.DRAINING}
     counts, money = statistics.requests, statistics.money
     mark = " (simulated)" if statistics.simulated else ""
     yield "run", statistics.run + mark
@@ -56,6 +77,8 @@ def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
         f"{counts.completed:,} of {counts.planned:,} completed, {counts.failed:,} failed, "
         f"{counts.waiting:,} waiting, {counts.in_flight:,} in flight",
     )
+    if failures := statistics.failures():
+        yield "failures", ", ".join(f"{kind} {count:,}" for kind, count in failures.items())
     if statistics.requests_per_minute:
         eta = "" if statistics.eta_s is None else f"; ETA {rough_duration(statistics.eta_s)}"
         yield "rate", ", ".join(rate_words(statistics)) + eta
@@ -72,6 +95,8 @@ def _status_lines(statistics: RunStatistics) -> Iterator[tuple[str, str]]:
         tune = statistics.fine_tune
         known = [str(tune[key]) for key in ("state", "status", "job_id", "model", "error") if tune.get(key)]
         yield "fine-tune", ", ".join(known)
+    if not is_at_work and statistics.state is not RunState.IDLE:
+        yield "next", go_on_words(statistics.state)
 
 
 def show_completions(name: str, *, failed: bool, where: str | None, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """How things are printed: data on stdout, for programs as JSON, and talk on stderr."""
 
+import contextlib
+import re
 import shutil
 import sys
 import textwrap
@@ -9,16 +11,23 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from tunemill.telemetry import make_console, one_line
+from tunemill.telemetry import harmless, make_console, one_line
 
 _LINE_CHARS_MAX = 4000
+# Controls that JSON leaves as they are, line and paragraph separators, what is invisible or changes the direction.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _LABEL_COLUMNS = 11
 
 
 def print_json(value: Mapping[str, Any], *, indented: bool = True) -> None:
     """One JSON object on stdout."""
     option = orjson.OPT_INDENT_2 if indented else 0
-    print_line(orjson.dumps(value, option=option).decode())
+    print_line(escaped_json(orjson.dumps(value, option=option).decode()))
+
+
+def escaped_json(text: str) -> str:
+    """The same JSON, with what a terminal would obey, or a program might take for the end of a line, as an escape."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_line(line: str) -> None:
@@ -34,8 +43,10 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def talk(line: str) -> None:
-    """A sentence for the person, on stderr."""
-    sys.stderr.write((_wrapped(line) if sys.stderr.isatty() else line) + "\n")
+    """A sentence for the person, on stderr, if anybody is there. Nothing in it is obeyed by a terminal."""
+    said = harmless(line, chars_max=_LINE_CHARS_MAX).replace("\n", " ")
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write((_wrapped(said) if sys.stderr.isatty() else said) + "\n")
 
 
 def page() -> Console:

@@ -8,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tunemill.app.planning import plan_recipe
+from tunemill.cli.notify import notify_words
 from tunemill.cli.output import page, print_json, print_pairs
 from tunemill.model import Picodollars
 from tunemill.plan import LanePlan, Plan, ShownPrompt, StepPlan
+from tunemill.recipe import load_recipe
 from tunemill.telemetry import dollars, duration, harmless
 
 PROMPT_CHARS_SHOWN = 1200
@@ -27,6 +29,7 @@ def show_plan(recipe: Path, budget_usd: float | None, *, as_json: bool) -> None:
     if as_json:
         print_json(plan.to_json())
         return
+    told = notify_words(load_recipe(recipe).recipe, os.environ)
     console = page()
     for number, shown in enumerate(plan.prompts, 1):
         for text in _prompt(shown, f"prompt {number} of {len(plan.prompts)}"):
@@ -34,7 +37,7 @@ def show_plan(recipe: Path, budget_usd: float | None, *, as_json: bool) -> None:
     if plan.steps:
         console.print(_steps(plan), soft_wrap=not console.is_terminal)
         console.print()
-    print_pairs(_lines(plan))
+    print_pairs([*_lines(plan), *(("notifies", each) for each in told)])
 
 
 def _prompt(shown: ShownPrompt, number: str) -> Iterator[Text]:

@@ -21,6 +21,7 @@ from tunemill.model import RunState
 from tunemill.telemetry import Address, LogFormat, LogLevel, check_listen, make_console, parse_listen
 from tunemill.telemetry.otlp import check_otlp
 from tunemill.telemetry.push import check_push_gateway
+from tunemill.telemetry.words import go_on_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +118,11 @@ def _last_words(result: RunResult, *, is_pilot: bool) -> Iterator[str]:
         yield f"tuned model: {statistics.fine_tune['model']}; talk to it with: tunemill chat {quote(folder.name)}"
     match statistics.state:
         case RunState.BUDGET_REACHED:
-            yield f"{result.reason}; raise the budget (--budget or [budget] usd) and run again to go on"
+            yield f"{result.reason}; {go_on_words(statistics.state)}"
         case RunState.INTERRUPTED:
-            yield f"{result.reason}; run again to go on"
+            yield f"{result.reason}; {go_on_words(statistics.state)}"
         case RunState.REFUSED:
-            yield f"tunemill: {result.reason}; mend it and run again to go on: what was answered is kept"
+            yield f"tunemill: {result.reason}; {go_on_words(statistics.state)}"
         case RunState.FINISHED if is_pilot:
             shown = f"tunemill show {quote(folder.name)}"
             yield f"that was the pilot: {shown} shows it again; without --limit all rows are run"

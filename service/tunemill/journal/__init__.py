@@ -1,5 +1,6 @@
 """The journal: the append-only log that is the only truth about what was sent, paid for and received."""
 
+from tunemill.journal.glance import Glance, glance
 from tunemill.journal.index import Index
 from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
 from tunemill.journal.keeper import SnapshotKeeper
@@ -28,6 +29,7 @@ __all__ = [
     "Completed",
     "Ended",
     "Failed",
+    "Glance",
     "Index",
     "Journal",
     "JournalWriter",
@@ -46,6 +48,7 @@ __all__ = [
     "Totals",
     "digits_of",
     "ended_with",
+    "glance",
     "key_of",
     "last_mark",
     "open_for_reading",

@@ -144,7 +144,7 @@ def load(folder: Path, segments: Sequence[int], *, index_path: Path | None) -> S
             totals=Totals.of_json(facts["totals"]),
             index=index,
             image=image,
-            mark=_mark_of(facts),
+            mark=mark_in(facts),
         )
     except (OSError, ValueError):
         return None
@@ -156,7 +156,7 @@ def last_mark(folder: Path) -> Mark | None:
         facts = read_facts(folder)
     except (OSError, ValueError):
         return None
-    return None if facts is None else _mark_of(facts)
+    return None if facts is None else mark_in(facts)
 
 
 def remove(folder: Path) -> None:
@@ -197,7 +197,8 @@ def covers(folder: Path, segments: Sequence[int], facts: dict[str, Any]) -> bool
     return bool(_digest_of_line(folder, end) == facts["last_line"])
 
 
-def _mark_of(facts: dict[str, Any]) -> Mark | None:
+def mark_in(facts: dict[str, Any]) -> Mark | None:
+    """The mark that these facts hold."""
     return None if facts["mark"] is None else Mark(inputs=facts["mark"][0], walk=facts["mark"][1])
 
 

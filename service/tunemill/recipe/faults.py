@@ -53,6 +53,7 @@ _MISSING: Mapping[str, str] = {
     "steps[#].model": 'name the model that answers, such as model = "gpt-4o-mini"',
     "steps[#].prompt": "write prompt, or prompt_file with the name of a file beside the recipe",
     "budget.usd": "write usd = 25.00, or remove [budget]",
+    "notify.webhook_env": 'name the variable that holds the address, such as webhook_env = "SLACK_WEBHOOK"',
     "fine_tune.model": 'name the model to tune, such as model = "gpt-4o-mini-2024-07-18"',
 }
 

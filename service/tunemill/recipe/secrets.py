@@ -23,6 +23,8 @@ _KEY_SHAPES = re.compile(
     | \b(?:gsk|xai|hf|r8|nvapi|pplx|csk|fw)[_-](?=\w*\d)\w{20,}
     | \bAIza[\w-]{30,} | \bghp_\w{30,} | \bxox[abp]-[\w-]{20,} | \bAKIA[A-Z0-9]{16}\b
     | \beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.     # a JSON web token
+    | \bhooks\.slack\.com/\w+/\w          # whoever has a webhook's address may write there
+    | \bdiscord(?:app)?\.com/api/webhooks/\w | \.webhook\.office\.com/\w
     """
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -40,9 +42,10 @@ def faults_in_secrets(document: dict[str, Any], path: Path) -> Iterator[RecipeEr
 
 def secret_fault(key: str, path: Path) -> RecipeError:
     """The fault of a place that holds a key. It does not say what is there."""
+    instead = 'webhook_env = "SLACK_WEBHOOK"' if "webhook" in key else 'api_key_env = "OPENAI_API_KEY"'
     return RecipeError(
         "a key may not be written into a recipe (it is not shown here)",
-        mend='put it into an environment variable and name that, such as api_key_env = "OPENAI_API_KEY"; '
+        mend=f"put it into an environment variable and name that, such as {instead}; "
         "if this file was shared, have the key replaced",
         file=path,
         key=key,
@@ -84,6 +87,8 @@ def _entry(key: str, value: Any, at: tuple[str | int, ...], path: Path) -> Itera
 def _is_secret(key: str, value: str) -> bool:
     if key == "base_url":
         return has_credentials(value)
+    if key in ("webhook", "webhook_url"):
+        return bool(value)
     return bool(_NAMES.search(key)) or _starts_like_a_key(value)
 
 

@@ -200,6 +200,20 @@ class FineTuneSection(Section):
     wandb_project: str | None = None
 
 
+Occasion: TypeAlias = Literal["started", "finished", "budget_reached", "failed", "interrupted", "stalled"]
+
+
+class NotifySection(Section):
+    """`[notify]`: what is told outside, through a webhook. Its address is a secret, and only ever in the environment.
+
+    `stalled_after_s` None: ten minutes, or as long as one answer may take, whichever is longer.
+    """
+
+    webhook_env: str = Field(min_length=1)
+    on: list[Occasion] = Field(default=["finished", "budget_reached", "failed", "stalled"], min_length=1)
+    stalled_after_s: float | None = Field(default=None, ge=1, le=604_800)
+
+
 class Recipe(Section):
     """A whole recipe, loaded and checked."""
 
@@ -214,3 +228,4 @@ class Recipe(Section):
     clean: CleanSection = CleanSection()
     train: TrainSection | None = None
     fine_tune: FineTuneSection | None = None
+    notify: NotifySection | None = None

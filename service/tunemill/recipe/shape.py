@@ -19,6 +19,7 @@ from tunemill.recipe.sections import (
     GridSource,
     LimitsSection,
     ModelLimits,
+    NotifySection,
     PreferenceTrain,
     PriceSection,
     ProviderSection,
@@ -51,6 +52,7 @@ _SECTIONS: Mapping[tuple[str, ...], type[Section]] = {
     ("clean", "replace", "#"): ReplaceRule,
     ("clean", "reject", "#"): RejectRule,
     ("fine_tune",): FineTuneSection,
+    ("notify",): NotifySection,
 }
 # What people write who come from elsewhere, where no spelling is near.
 _ELSEWHERE = {
@@ -61,6 +63,7 @@ _ELSEWHERE = {
     "max_retries": "attempts_max",
     "n": "samples",
     "api_base": "base_url",
+    "events": "on",
 }
 
 

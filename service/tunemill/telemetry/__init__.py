@@ -7,8 +7,9 @@ stages knows that it exists.
 from tunemill.telemetry.access import TOKEN_VARIABLE, Access, PageToken, parse_token
 from tunemill.telemetry.http import status_server
 from tunemill.telemetry.listen import Address, check_listen, parse_listen
-from tunemill.telemetry.log_lines import log_events, log_run_ended
-from tunemill.telemetry.logs import LineSink, LogFormat, LogLevel, configure_logs, run_logger
+from tunemill.telemetry.log_formats import LogFormat, format_for
+from tunemill.telemetry.log_lines import RunEnd, log_events, log_run_ended
+from tunemill.telemetry.logs import LogLevel, configure_logs, run_logger
 from tunemill.telemetry.metrics import RunMetrics
 from tunemill.telemetry.page import RunPage
 from tunemill.telemetry.panels import answer_panel, completion_panel
@@ -23,6 +24,7 @@ from tunemill.telemetry.progress import (
     print_progress,
 )
 from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
+from tunemill.telemetry.sink import LineSink
 from tunemill.telemetry.words import dollars, duration, progress_line, waiting_words
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "PageToken",
+    "RunEnd",
     "RunMetrics",
     "RunPage",
     "answer_panel",
@@ -44,6 +47,7 @@ __all__ = [
     "configure_logs",
     "dollars",
     "duration",
+    "format_for",
     "harmless",
     "keep_fresh",
     "log_events",

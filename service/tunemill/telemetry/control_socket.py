@@ -63,7 +63,10 @@ async def control_socket(path: Path, answer: Handler) -> AsyncIterator[None]:
 
 
 def ask(path: Path, request: JsonObject, *, timeout_s: float) -> dict[str, Any] | None:
-    """Ask whoever answers at `path`; None where nobody does, or not in time. Raises PermissionError."""
+    """Ask whoever answers at `path`; None where nobody does.
+
+    Raises PermissionError, and TimeoutError where somebody listens and does not answer in time.
+    """
     if path.is_symlink():
         path = path.readlink()
     try:
@@ -73,7 +76,7 @@ def ask(path: Path, request: JsonObject, *, timeout_s: float) -> dict[str, Any] 
             calling.sendall(orjson.dumps(request) + b"\n")
             with calling.makefile("rb") as answer:
                 reply: Any = orjson.loads(answer.readline())
-    except PermissionError:
+    except (PermissionError, TimeoutError):
         raise
     except (OSError, orjson.JSONDecodeError):
         return None

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from structlog.typing import FilteringBoundLogger
@@ -27,30 +28,54 @@ from tunemill.events import (
 from tunemill.model import Lane, Picodollars, RunState, usd
 from tunemill.statistics import RunStatistics
 from tunemill.telemetry.safe_text import one_line
+from tunemill.telemetry.words import go_on_words
 
 _MESSAGE_CHARS_MAX = 500
 _Fields: TypeAlias = Mapping[str, object]
 
 
-def log_events(logger: FilteringBoundLogger, *, calm: bool = False) -> Subscriber:
+def log_events(logger: FilteringBoundLogger, *, calm: bool = False, brief: bool = False) -> Subscriber:
     """A subscriber that logs each event.
 
     With `calm` (a live display shows the same) everything goes to debug, so that the screen holds still, except what
     the display forgets and a person wants to find again: that a circuit opened and closed, and what was changed in
-    mid-run. Sent and JournalCommitted are debug always.
+    mid-run. With `brief` (progress lines for people say the same) what happens with every request goes to debug, but
+    for what failed for good. Sent and JournalCommitted are debug always.
     """
 
     def subscriber(event: Event) -> None:
-        level = logging.DEBUG if calm and not _is_lasting(event) else _level(event)
+        level = _level(event)
+        if (calm and not _is_lasting(event)) or (brief and isinstance(event, Completed | AttemptFailed)):
+            level = logging.DEBUG
         if logger.is_enabled_for(level):
             logger.log(level, _name(event), **_fields(event))
 
     return subscriber
 
 
-def log_run_ended(logger: FilteringBoundLogger, statistics: RunStatistics, *, calm: bool = False) -> None:
-    """The last line of a run: the figures of `status --json`. Debug with `calm`: the display ends with them too."""
-    logger.log(logging.DEBUG if calm else logging.INFO, "run_ended", **statistics.to_json())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """What the last line of a run says beside its figures. `duration_s` is this process's."""
+
+    folder: str
+    rows: int
+    duration_s: float
+    lines_lost: int
+
+
+def log_run_ended(logger: FilteringBoundLogger, statistics: RunStatistics, end: RunEnd, *, calm: bool = False) -> None:
+    """The last line of a run, with all that is asked the next morning: the figures of `status --json`, how long it
+    took, and how to go on. Debug with `calm`: the display ends with them too."""
+    logger.log(
+        logging.DEBUG if calm else _level_of_state(statistics.state),
+        "run_ended",
+        **statistics.to_json(),
+        rows=end.rows,
+        duration_s=round(end.duration_s, 1),
+        folder=end.folder,
+        next=go_on_words(statistics.state),
+        log_lines_lost=end.lines_lost,
+    )
 
 
 def _is_lasting(event: Event) -> bool:

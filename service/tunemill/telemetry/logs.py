@@ -1,85 +1,51 @@
-"""How log lines look and where they go: pretty on a terminal, JSON elsewhere, never with a key in them.
+"""How log lines are made and where they go: pretty for people, JSON or logfmt for programs, never with a key in them.
 
-A JSON line is one object: `timestamp` (ISO 8601, UTC), `level`, `event`, `run`, then the event's own fields. Whatever
-looks like a key is masked in every line, whoever wrote it, and also in the warnings of libraries, which come the same
-way (`library_log`). What cannot be written is dropped and counted: a broken pipe on stderr must not end a run that is
-paid for. Knows no event.
+A line has `timestamp` (ISO 8601, UTC), `level`, `event`, `run` and, where it is about one, `request_id`; then the
+event's own fields (docs/logs.md). Whatever looks like a key is masked in every line, whoever wrote it, and also in the
+warnings of libraries, which come the same way. What cannot be written is dropped and counted: a broken pipe on stderr
+must not end a run that is paid for. Knows no event.
 """
 
-import json
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any, Literal, TextIO, TypeAlias
+from collections.abc import Iterable, MutableMapping
+from typing import IO, Any, Literal, TypeAlias
 
-import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
+from tunemill.telemetry.library_logs import forward_library_logs
+from tunemill.telemetry.log_formats import LogFormat, format_for, renderers
+from tunemill.telemetry.safe_text import mask_secrets
+from tunemill.telemetry.sink import LineSink
 
-LogFormat: TypeAlias = Literal["auto", "pretty", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_FIELD_CHARS_MAX = 5_000
-_TRACEBACK_CHARS_MAX = 50_000
-_LEADING_FIELDS = ("timestamp", "level", "event", "run")
-
-
-class LineSink:
-    """Where finished lines go: the stream, or for a while elsewhere (above a live display). Counts what was lost."""
-
-    __slots__ = ("_elsewhere", "_stream", "lines_lost")
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._elsewhere: Callable[[str], None] | None = None
-        self.lines_lost = 0
-
-    def write(self, line: str) -> None:
-        """Write one line, given without its newline."""
-        if self._elsewhere is not None:
-            self._elsewhere(line)
-            return
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # a pipe that nobody reads any more, or a stream that is closed
-            self.lines_lost += 1
-
-    def divert(self, elsewhere: Callable[[str], None]) -> None:
-        """From now on hand each line to `elsewhere`."""
-        self._elsewhere = elsewhere
-
-    def restore(self) -> None:
-        """From now on write to the stream again."""
-        self._elsewhere = None
 
 
 def configure_logs(
     format: LogFormat = "auto",  # noqa: A002 - the word that the flag uses
     level: LogLevel = "info",
     *,
-    stream: TextIO | None = None,
+    stream: IO[str] | None = None,
     secrets: Iterable[str] = (),
+    run: str = "",
 ) -> LineSink:
-    """Set up structlog for the process, and the warnings of libraries with it; `stream` is stderr unless given.
+    """Set up structlog for the process, and the logs of libraries with it; `stream` is stderr unless given.
 
-    `auto` is pretty where the stream is a terminal. `secrets` are masked wherever they appear, beside what looks like
-    a key by itself. May be called again; the last call counts.
+    `secrets` are masked wherever they appear, beside what looks like a key by itself. `run` is named in every line
+    that names none, such as those of libraries. May be called again; the last call counts.
     """
     stream = sys.stderr if stream is None else stream
     sink = LineSink(stream)
-    pretty = format == "pretty" or (format == "auto" and stream.isatty())
     structlog.configure(
-        processors=[*_shared_processors(tuple(secrets)), *(_pretty(stream) if pretty else _as_json())],
+        processors=[*_shared_processors(tuple(secrets), run), *renderers(format_for(format, stream), stream)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
     )
-    _forward_library_warnings()
+    forward_library_logs(_LEVELS[level])
     return sink
 
 
@@ -103,13 +69,23 @@ class _SinkLogger:
     log = debug = info = warning = error = critical = exception = msg
 
 
-def _shared_processors(secrets: tuple[str, ...]) -> list[Processor]:
+def _shared_processors(secrets: tuple[str, ...], run: str) -> list[Processor]:
     """Tracebacks come before the mask, so that it sees them, and never with local variables, which hold prompts."""
     return [
         structlog.processors.add_log_level,
+        _of_run(run),
         structlog.processors.format_exc_info,
         _mask_with(secrets),
     ]
+
+
+def _of_run(run: str) -> Processor:
+    def processor(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if run:
+            fields.setdefault("run", run)
+        return fields
+
+    return processor
 
 
 def _mask_with(secrets: tuple[str, ...]) -> Processor:
@@ -126,75 +102,3 @@ def _mask_with(secrets: tuple[str, ...]) -> Processor:
         return {key: masked(value) for key, value in fields.items()}
 
     return processor
-
-
-def _pretty(stream: TextIO) -> list[Processor]:
-    """Short enough for a terminal: the time of day where the person is, and not the run, which is on the screen."""
-    return [
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        _without_run,
-        _harmless_fields,
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty() and not os.environ.get("NO_COLOR"),
-            exception_formatter=structlog.dev.plain_traceback,
-            sort_keys=False,
-            pad_event_to=20,
-        ),
-    ]
-
-
-def _without_run(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    fields.pop("run", None)
-    return fields
-
-
-def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A terminal obeys what JSON would have escaped."""
-    return {key: _harmless_field(key, value) for key, value in fields.items()}
-
-
-def _harmless_field(key: str, value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if key == "exception":
-        return harmless(value, chars_max=_TRACEBACK_CHARS_MAX)
-    return one_line(value, chars_max=_FIELD_CHARS_MAX)
-
-
-def _as_json() -> list[Processor]:
-    return [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _leading_fields_first,
-        structlog.processors.JSONRenderer(serializer=_json),
-    ]
-
-
-def _leading_fields_first(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    leading = {key: fields.pop(key) for key in _LEADING_FIELDS if key in fields}
-    return leading | dict(fields)
-
-
-def _json(fields: Any, **_: Any) -> str:
-    try:
-        return orjson.dumps(fields, default=str).decode()
-    except TypeError:  # a lone surrogate or an integer beyond 64 bits; the standard library writes both
-        return json.dumps(fields, default=str)
-
-
-class _LibraryHandler(logging.Handler):
-    """Hands records of the standard library's logging to structlog, as `library_log`."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-        structlog.get_logger().log(
-            level, "library_log", logger=record.name, message=record.getMessage(), exc_info=record.exc_info
-        )
-
-
-def _forward_library_warnings() -> None:
-    """Warnings and errors of asyncio, aiohttp and the rest, and Python's own warnings, become lines like ours."""
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _LibraryHandler)]:
-        root.removeHandler(handler)
-    root.addHandler(_LibraryHandler(level=logging.WARNING))
-    logging.captureWarnings(capture=True)

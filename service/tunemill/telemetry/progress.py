@@ -19,8 +19,9 @@ from structlog.typing import FilteringBoundLogger
 
 from tunemill.events import Event
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.logs import LineSink
 from tunemill.telemetry.recent import RecentEvents
+from tunemill.telemetry.redrawn import Redrawn, clear_reflowed
+from tunemill.telemetry.sink import LineSink, Room
 from tunemill.telemetry.terminal import without_caret_c
 from tunemill.telemetry.view import final_frame, live_frame
 from tunemill.telemetry.words import progress_line
@@ -81,6 +82,8 @@ class LiveDisplay:
         self._losses: deque[float] = deque(maxlen=_LOSSES_MAX)
         self._started_s = monotonic()
         self._is_gone = False  # the terminal
+        self._room = Room(console.file)
+        self._drawn: Redrawn | None = None
         self._quiet_keys = contextlib.ExitStack()
         self._live = Live(
             console=console,
@@ -108,19 +111,30 @@ class LiveDisplay:
     ) -> None:
         self._sink.restore()
         self._quiet_keys.close()
-        self._on_terminal(self._live.stop)
+        self._draw(Text(""))  # stopping draws the last picture once more, and all of it, however low the terminal is
+        self._on_terminal(self._live.stop, at_any_rate=True)
+        self._drawn = None
         statistics = self._figures()
         last = final_frame(statistics, self._recent, elapsed_s=self._elapsed_s(), losses=self._losses)
-        self.print(last)
+        self._on_terminal(lambda: self._console.print(last), at_any_rate=True)
 
     def refresh(self) -> None:
         """Draw the picture of this moment."""
         frame = live_frame(self._figures(), self._recent, elapsed_s=self._elapsed_s(), losses=self._losses)
-        self._on_terminal(lambda: self._live.update(frame, refresh=True))
+        self._draw(frame)
 
     def print(self, renderable: RenderableType) -> None:
         """Print above the picture."""
         self._on_terminal(lambda: self._console.print(renderable))
+
+    def _draw(self, frame: RenderableType) -> None:
+        """Over the last picture."""
+
+        def draw() -> None:
+            self._drawn = Redrawn(frame)
+            self._live.update(self._drawn, refresh=True)
+
+        self._on_terminal(draw)
 
     def _print_log_line(self, line: str) -> None:
         self.print(Text.from_ansi(line))
@@ -136,10 +150,13 @@ class LiveDisplay:
     def _elapsed_s(self) -> float:
         return self._monotonic() - self._started_s
 
-    def _on_terminal(self, act: Callable[[], object]) -> None:
-        if self._is_gone:
+    def _on_terminal(self, act: Callable[[], object], *, at_any_rate: bool = False) -> None:
+        """Write to the terminal, unless it was stopped (Ctrl-S): what is not written then is not missed."""
+        if self._is_gone or not (self._room.is_there() or at_any_rate):
             return
         try:
+            if self._drawn is not None:
+                clear_reflowed(self._console, self._drawn)
             act()
         except OSError:  # the terminal was closed; the run goes on, and its logs find their own way
             self._is_gone = True
@@ -184,7 +201,8 @@ class LineDisplay:
 
     def print(self, renderable: RenderableType) -> None:
         """Print something lasting."""
-        self._console.print(renderable)
+        with contextlib.suppress(OSError):  # whoever read it has gone
+            self._console.print(renderable)
 
     def _say(self, statistics: RunStatistics, *, only_news: bool) -> None:
         words = progress_line(statistics)

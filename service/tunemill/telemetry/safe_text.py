@@ -37,7 +37,10 @@ def mask_secrets(text: str, secrets: Iterable[str] = ()) -> str:
 
 def harmless(text: str, *, chars_max: int) -> str:
     """The first `chars_max` characters of `text`, with nothing left that is more than letters on a page."""
-    text = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text[:chars_max]))
+    text = text[:chars_max]
+    if text.isascii() and text.isprintable():  # nearly all that is ever looked at
+        return text
+    text = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text))
     return "".join(map(_harmless_character, text))
 
 

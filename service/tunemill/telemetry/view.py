@@ -24,6 +24,7 @@ from tunemill.telemetry.words import (
     duration,
     grace_words,
     in_flight_words,
+    is_nearly_spent,
     percent,
     rate_words,
     rough_duration,
@@ -37,7 +38,7 @@ _LAST_TEXT_LINES = 3
 _FINE_TUNE_EVENTS_MAX = 4
 _LAST_TEXT_CHARS_MAX = 1_000
 _BUDGET_BAR_COLUMNS = 16
-_STATE_STYLES = {
+STATE_STYLES = {
     RunState.IDLE: "dim",
     RunState.RUNNING: "bold green",
     RunState.PAUSED: "bold yellow",
@@ -95,7 +96,7 @@ def _rows() -> Table:
 def _header(statistics: RunStatistics, recent: RecentEvents, elapsed_s: float) -> RenderableType:
     title = Text(statistics.run, style="bold", overflow="ellipsis")
     title.append("  ")
-    title.append(state_words(statistics.state).upper(), style=_STATE_STYLES[statistics.state])
+    title.append(state_words(statistics.state).upper(), style=STATE_STYLES[statistics.state])
     if statistics.simulated:
         title.append("  simulated", style="magenta")
     header = Table.grid(padding=(0, 1), expand=True)
@@ -181,17 +182,19 @@ def _add_money(rows: Table, statistics: RunStatistics, recent: RecentEvents) -> 
     if statistics.simulated:
         spent.append("  simulated", style="magenta")
     rows.add_row("dollars", spent)
-    rows.add_row("budget", _budget(money))
+    rows.add_row("budget", _budget(money, is_generating=_is_generating(statistics)))
     if recent.budget_short is not None and _is_generating(statistics):
         rows.add_row("", Text(budget_short_words(recent.budget_short), style="yellow"))
 
 
-def _budget(money: Money) -> RenderableType:
+def _budget(money: Money, *, is_generating: bool) -> RenderableType:
     words = Text(budget_words(money))
     if money.budget is None or money.budget == 0:
         return words
     if money.forecast is not None and money.forecast > money.budget:
         words.stylize("yellow")
+    if is_generating and is_nearly_spent(money):
+        words.append("  NEARLY SPENT", style="not dim bold yellow")
     line = Table.grid(padding=(0, 1))
     line.add_column(width=_BUDGET_BAR_COLUMNS)
     line.add_column()

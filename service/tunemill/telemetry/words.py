@@ -10,6 +10,7 @@ from tunemill.model import PICODOLLARS_PER_USD, Json, JsonObject, Picodollars, R
 from tunemill.statistics import Money, RunStatistics
 from tunemill.telemetry.safe_text import one_line
 
+NEARLY_SPENT = 0.8  # the part of the budget from which on it is said
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _WAITING_WORDS: Mapping[WaitReason, str] = {
     WaitReason.REQUESTS_PER_MINUTE: "requests per minute",
@@ -27,6 +28,14 @@ _STATE_WORDS: Mapping[RunState, str] = {  # the others are words already
     RunState.BUDGET_REACHED: "budget reached",
     RunState.FINISHED_WITH_FAILURES: "finished with failures",
     RunState.REFUSED: "refused by the provider",
+}
+_GO_ON_WORDS: Mapping[RunState, str] = {
+    RunState.FINISHED: "nothing is left to do",
+    RunState.FINISHED_WITH_FAILURES: "failed.jsonl says what failed; run again with --retry-failed to send it again",
+    RunState.BUDGET_REACHED: "raise the budget (--budget or [budget] usd) and run again to go on",
+    RunState.INTERRUPTED: "run again to go on",
+    RunState.REFUSED: "mend it and run again to go on: what was answered is kept",
+    RunState.FAILED: "mend it and run again to go on: what was answered is kept",
 }
 LIMIT_WORDS: Mapping[str, str] = {
     "requests_per_minute": "requests/min",
@@ -66,6 +75,14 @@ def rough_duration(seconds: float) -> str:
     return f"{round(seconds)} s" if seconds < 10 else duration(seconds)
 
 
+def ago_words(seconds: float) -> str:
+    """`just now`, `40 s ago`, `5 min ago`, `3 h ago`, `12 d ago`."""
+    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago" if seconds >= 10 else "just now"
+
+
 def percent(part: float, whole: float) -> str:
     """`39 %`; below ten with one digit after the point; 100 only when it is all."""
     if whole <= 0:
@@ -81,6 +98,11 @@ def state_words(state: RunState) -> str:
     return _STATE_WORDS.get(state, state.value)
 
 
+def go_on_words(state: RunState) -> str:
+    """What to do after a run ended so; a process that ended in another state did not end on purpose."""
+    return _GO_ON_WORDS.get(state, "run again to go on: what was answered is kept")
+
+
 def waiting_words(waiting_for: Mapping[str, int]) -> str:
     """`requests per minute 12, provider asked us to wait 3`: most first, and last what merely queues. "" where none."""
     return ", ".join(f"{words} {count:,}" for words, count in waiting_list(waiting_for))
@@ -94,12 +116,12 @@ def waiting_list(waiting_for: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def grace_words(statistics: RunStatistics) -> str:
-    """`12 answers are awaited, for 23 s more`; "" where nothing is ending."""
+    """`12 answers are awaited, for 23 s more at most`; "" where nothing is ending."""
     if statistics.grace_left_s is None:
         return ""
     count = statistics.requests.in_flight
     awaited = "1 answer is awaited" if count == 1 else f"{count:,} answers are awaited"
-    return f"{awaited}, for {rough_duration(statistics.grace_left_s)} more"
+    return f"{awaited}, for {rough_duration(statistics.grace_left_s)} more at most"
 
 
 def used_of_limit(used: float, limit: float | None, kind: str) -> str:
@@ -159,6 +181,11 @@ def circuit_words(lane: str, failures: int, reason: str) -> str:
     return f"{lane} {said}{last}: circuit open, sending slowly until it answers again"
 
 
+def is_nearly_spent(money: Money) -> bool:
+    """Whether four fifths of the budget are gone; what is only reserved is not."""
+    return money.budget is not None and money.settled + money.uncertain >= NEARLY_SPENT * money.budget
+
+
 def counts_words(figures: Mapping[str, Json]) -> str:
     """The whole numbers of a mapping, each with its key: `180 train, 20 validation`."""
     counts = [(key, value) for key, value in figures.items() if isinstance(value, int) and not isinstance(value, bool)]
@@ -185,6 +212,8 @@ def progress_line(statistics: RunStatistics) -> str:
     parts += [spent_words(money) + (" (simulated)" if statistics.simulated else ""), budget_words(money)]
     if statistics.eta_s is not None and done < counts.planned:
         parts.append(f"ETA {rough_duration(statistics.eta_s)}")
+    if done < counts.planned and is_nearly_spent(money):
+        parts.append("BUDGET NEARLY SPENT")
     if statistics.circuits_open:
         parts.append("PROVIDER IN TROUBLE: circuit open")
     if grace := grace_words(statistics):
