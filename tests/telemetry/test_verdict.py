@@ -37,7 +37,7 @@ def _state(state: RunState, reason: str = "", requests: RequestCounts = STATISTI
         (_state(RunState.PAUSED, "what is in flight is kept"), Level.ATTENTION,
             "It is paused: what is in flight is kept."),
         (replace(_state(RunState.DRAINING, "SIGTERM: nothing more is sent"), grace_left_s=23.0), Level.ATTENTION,
-            "It is stopping (SIGTERM: nothing more is sent): 64 answers are awaited, for 23 s more."),
+            "It is stopping (SIGTERM: nothing more is sent): 64 answers are awaited, for 23 s more at most."),
         (_state(RunState.INTERRUPTED, "stopped by SIGTERM"), Level.ATTENTION, "Run it again to go on"),
         (_state(RunState.BUDGET_REACHED, "no request fits"), Level.ATTENTION, "Raise the budget and run it again"),
         (_state(RunState.FINISHED, requests=ALL), Level.GOOD, "It is done: all 512 requests are answered, for $0.41."),

@@ -58,11 +58,11 @@ def live_frame(
     """What the display shows while the run goes on."""
     rows = _rows()
     _add_trouble(rows, statistics, recent)
-    if _is_generating(statistics):
-        _add_generation(rows, statistics)
-    elif statistics.requests.planned:
+    if statistics.requests.planned:
         rows.add_row("requests", _counts(statistics))
     _add_money(rows, statistics, recent)
+    if _is_generating(statistics):
+        _add_pace(rows, statistics)
     add_later_phases(rows, statistics, recent, losses, events_max=_FINE_TUNE_EVENTS_MAX)
     _add_failures(rows, recent)
     if _is_generating(statistics):
@@ -155,8 +155,7 @@ def _counts(statistics: RunStatistics) -> Text:
     return words
 
 
-def _add_generation(rows: Table, statistics: RunStatistics) -> None:
-    rows.add_row("requests", _counts(statistics))
+def _add_pace(rows: Table, statistics: RunStatistics) -> None:
     rows.add_row("rate", Text("\n").join(Text(line) for line in rate_words(statistics)))
     if statistics.grace_left_s is None and (waiting := waiting_words(statistics.waiting_for)):
         rows.add_row("waits for", Text(waiting))
