@@ -59,6 +59,7 @@ def _pretty(stream: IO[str]) -> list[Processor]:
         *([_without_run] if is_screen else []),
         _harmless_fields,
         _flat,
+        _without_nothing,
         structlog.dev.ConsoleRenderer(
             colors=has_colours(stream),
             exception_formatter=structlog.dev.plain_traceback,
@@ -121,6 +122,11 @@ def _logfmt() -> Processor:
 def _flat(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """`usd.settled=0.41`: logfmt knows no fields within fields, and a person reads them better so."""
     return dict(_flattened("", fields))
+
+
+def _without_nothing(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A person does not miss what is not there, nor the zeros among many figures."""
+    return {key: value for key, value in fields.items() if value is not None and (value or "." not in key)}
 
 
 def _flattened(at: str, fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
