@@ -235,8 +235,9 @@ class _MainJob:
         except TunemillError as error:
             self._end(RunState.REFUSED if error.exit_code == 5 else RunState.FAILED, str(error))
             raise
-        except Exception:
-            self._stages.figures.state = RunState.FAILED
+        except Exception as error:
+            figures = self._stages.figures
+            figures.state, figures.reason = RunState.FAILED, f"an error in tunemill: {type(error).__name__}"
             raise
 
     # -- endings -------------------------------------------------------------------------------------------------
