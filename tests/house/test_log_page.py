@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
 FIGURES = set(STATISTICS.to_json())
 LEADING = {"timestamp", "level", "event", "run", "request_id"}
 _EVENT_ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
-_LOGGED = re.compile(r"logger(?:\(\w*\))?\.(?:log\([^\"]*?|debug\(|info\(|warning\(|error\()\s*\"(\w+)\"", re.DOTALL)
+_LOGGED = re.compile(r"logger(?:\([\w.]*\))?\.(?:log\([^\"]*?|debug\(|info\(|warning\(|error\()\s*\"(\w+)\"", re.DOTALL)
 _END = RunEnd(folder="runs/films", rows=512, duration_s=1.0, lines_lost=0)
 
 
