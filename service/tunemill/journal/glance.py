@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunemill.journal.codec import DamagedLine, decode
 from tunemill.journal.journal import ended_with
-from tunemill.journal.lines import DamagedLine, Ended, Opened, decode
+from tunemill.journal.lines import Ended, Opened
 from tunemill.journal.segments import LineReader, Location, damage, file_of, line_number, scan, segments_of
 from tunemill.journal.snapshot import FACTS, Mark, covers, mark_in, read_facts
 from tunemill.journal.totals import Totals
