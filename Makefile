@@ -25,7 +25,7 @@ help:
 	@echo "make fix     mend what ruff can mend"
 	@echo "make bench   every figure beside its limit into bench/RESULTS.md, 20 minutes; BENCH=--quick is short, writes nothing"
 	@echo "make bench-peers   others on the same work, in environments of their own (bench/.peers); BENCH as above"
-	@echo "make deploy-files   write deploy/METRICS.md and the dashboard anew from the code"
+	@echo "make deploy-files   write deploy/METRICS.md, the dashboard and the operator's rules anew from what they are made from"
 	@echo "make image   the container image, with docker, podman or buildah; IMAGE, BASE, ENGINE and more: deploy/build"
 	@echo "make smoke   what was built does its main job on the simulator, and drains on SIGTERM"
 	@echo "make drill   Friday's run on the simulator: evicted, killed, without a provider, out of money, finished"
@@ -90,6 +90,7 @@ $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 deploy-files: $(READY)
 	@$(BIN)/python -m tunemill.telemetry.metrics_page >deploy/METRICS.md
 	@$(BIN)/python -m deploy.grafana.dashboard >deploy/grafana/dashboard.json
+	@$(BIN)/python -m deploy.prometheus.operator_rules >deploy/kubernetes/components/pod-monitor/prometheusrule.yaml
 
 # What is said on the command line of make (IMAGE=..., BASE=...) is in the environment of what it starts.
 image:

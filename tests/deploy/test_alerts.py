@@ -4,6 +4,8 @@ import re
 import subprocess
 
 import pytest
+import yaml
+from deploy.prometheus.operator_rules import rule_object
 from tests.deploy.prometheus_support import ROOT, RULES, alert_rules, hastened, needs_promtool
 
 from tunemill.telemetry.metric_table import ANSWERED, HISTOGRAMS, METRICS
@@ -72,6 +74,14 @@ def test_what_is_no_answer_is_a_failure() -> None:
     """The pattern of the rule is the code's list of outcomes that are answers."""
     (pattern,) = {match for rule in ALERTS for match in re.findall(r'outcome!~"([^"]+)"', str(rule["expr"]))}
     assert set(pattern.split("|")) == set(ANSWERED)
+
+
+def test_the_operator_gets_the_same_rules() -> None:
+    """`make deploy-files` writes them."""
+    path = ROOT / "deploy" / "kubernetes" / "components" / "pod-monitor" / "prometheusrule.yaml"
+    assert path.read_text(encoding="utf-8") == rule_object()
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    assert yaml.safe_load(rule_object())["spec"] == {"groups": groups}
 
 
 def test_hastened_rules_differ_in_spans_of_time_alone() -> None:

@@ -2,6 +2,7 @@
 is to fire for. In the rules that it evaluates time is shorter, and nothing else is different."""
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from tests.deploy.prometheus_support import DEADLINE_S, Prometheus, alert_rules,
 from tests.support.ports import free_port
 from tests.support.running import grid_recipe, started
 from tests.support.simulator import Simulator
+from tests.support.torture import Figures
 
 FACTOR = 100
 LINGER_S = "600"
@@ -30,11 +32,12 @@ _SLOW_DISK = Path(__file__).with_name("slow_disk.py")
 class Scene:
     """One run and what befalls it: `alerts` are those that are to fire. `recipe` is what its recipe has beside the
     grid, `server` what its simulator is told, `under` what starts its process. `trouble` is made after its first
-    answers."""
+    answers. `code` is the exit code of a run that came to its end, and lingers."""
 
     alerts: frozenset[str]
     recipe: str = SLOWLY
     server: Sequence[str] = ()
+    code: int | None = None
     under: Sequence[str] = ()
     trouble: Callable[[Simulator, Popen[bytes]], object] | None = None
 
@@ -61,6 +64,7 @@ SCENES: Mapping[str, Scene] = {
     "out": Scene(trouble=_out, alerts=frozenset({"TunemillCircuitOpen"})),
     "poor": Scene(
         recipe=SLOWLY + "[budget]\nusd = 0.01\n",
+        code=3,
         alerts=frozenset({"TunemillForecastAboveBudget", "TunemillBudgetNearlySpent", "TunemillRunEndedShort"}),
     ),
     "failing": Scene(
@@ -68,9 +72,10 @@ SCENES: Mapping[str, Scene] = {
         server=("--fault", "server_error=0.3"),
         alerts=frozenset({"TunemillRequestsFailing"}),
     ),
-    "refused": Scene(trouble=_without_quota, alerts=frozenset({"TunemillRunEndedBadly"})),
+    "refused": Scene(trouble=_without_quota, code=5, alerts=frozenset({"TunemillRunEndedBadly"})),
     "full": Scene(
         under=(sys.executable, "-c", _SMALL_FILES),
+        code=74,
         alerts=frozenset({"TunemillJournalFailing", "TunemillRunEndedBadly"}),
     ),
     "slow": Scene(under=(sys.executable, str(_SLOW_DISK)), alerts=frozenset({"TunemillJournalSlow"})),
@@ -85,25 +90,33 @@ def test_every_alert_has_a_scene() -> None:
 
 @needs_prometheus
 @pytest.mark.torture
-def test_each_alert_fires_when_its_cause_is_there(tmp_path: Path) -> None:
-    """Nine runs at once. The one that is well comes to a moment at which nobody is told anything of it."""
+def test_each_alert_fires_when_its_cause_is_there(tmp_path: Path, figures: Figures) -> None:
+    """Nine runs at once. The one that is well comes to a moment at which nobody is told anything of it; those that came
+    to their end are there until they are told to go, and go as they would have gone."""
     ports = {name: free_port() for name in SCENES}
+    processes: dict[str, Popen[bytes]] = {}
+    servers: dict[str, Simulator] = {}
     with contextlib.ExitStack() as stack:
         stage = Prometheus(tmp_path / "prometheus", ports=list(ports.values()), rules=hastened(FACTOR))
         prometheus = stack.enter_context(stage)
         shared = stack.enter_context(Simulator("--latency-s", "0.1"))
-        troubles = []
         for name, scene in SCENES.items():
             is_apart = bool(scene.server) or scene.trouble in {_silent, _out, _without_quota}
-            server = stack.enter_context(Simulator("--latency-s", "0.1", *scene.server)) if is_apart else shared
-            process = stack.enter_context(_run(name, scene, server, ports[name], tmp_path))
+            own = Simulator("--latency-s", "0.1", *scene.server)
+            servers[name] = stack.enter_context(own) if is_apart else shared
+            processes[name] = stack.enter_context(_run(name, scene, servers[name], ports[name], tmp_path))
+        for name, scene in SCENES.items():
             if scene.trouble is not None:
-                troubles.append((name, scene.trouble, server, process))
-        for name, trouble, server, process in troubles:
-            _wait_until(partial(_has_answers, prometheus, name), f"{name} has no answers")
-            trouble(server, process)
+                _wait_until(partial(_has_answers, prometheus, name), f"{name} has no answers")
+                scene.trouble(servers[name], processes[name])
         _all_fire(prometheus)
         _wait_until(lambda: not any("well" in runs for runs in prometheus.firing().values()), "nothing is well")
+        for name, scene in SCENES.items():
+            if scene.code is not None:
+                assert processes[name].poll() is None, f"{name} does not linger"
+                processes[name].send_signal(signal.SIGTERM)
+                assert processes[name].wait(DEADLINE_S) == scene.code, name
+    figures.say(alerts=len(alert_rules()), fired=len(set().union(*(scene.alerts for scene in SCENES.values()))))
 
 
 def _run(

@@ -30,7 +30,7 @@ from tunemill.recipe import check_under_budget, load_recipe
 
 VERSIONS = ("1.31", "1.37")  # podReplacementPolicy and sidecars are older; what is newer must not break it
 FOLDERS = [BASE, REHEARSAL, *COMPONENTS]
-CUSTOM = {"PodMonitor"}  # the operator's own, of which the cluster's schemas know nothing
+CUSTOM = {"PodMonitor", "PrometheusRule"}  # the operator's own, of which the cluster's schemas know nothing
 NOT_APPLIED = {"secret.example.yaml"}
 GRACE_SHARE_MAX = 0.5
 
