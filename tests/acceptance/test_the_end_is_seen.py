@@ -7,10 +7,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.support.collector import receiving
 from tests.support.ports import free_port
 from tests.support.running import grid_recipe, started
 from tests.support.simulator import Simulator
-from tests.telemetry.receiver import receiving
 
 from tunemill.app.folder import RunFolder
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.support.collector import receiving
 from tests.support.ports import free_port
-from tests.telemetry.receiver import receiving
 from tests.telemetry.samples import COMPLETED, EVENTS, STATISTICS
 
 from tunemill.telemetry import RunMetrics

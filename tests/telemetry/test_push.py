@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
+from tests.support.collector import receiving
 from tests.support.ports import free_port
-from tests.telemetry.receiver import receiving
 from tests.telemetry.samples import COMPLETED, FINISHED, STATISTICS
 
 from tunemill.clock import SystemClock

@@ -22,6 +22,9 @@ A series that may come is there from the start, at 0. What is not known has no s
 `tunemill_budget_usd`, and no forecast before something is known of prices. Label values are from closed sets; whatever
 else a provider makes up is counted as `other`.
 
+`tunemill_limit` and `tunemill_limit_used` are by the minute, as providers and recipes have it, and not by the second:
+compare the two kind by kind. A sum over kinds means nothing.
+
 | metric | type | covers | what it says |
 |---|---|---|---|
 """
@@ -38,6 +41,31 @@ Where there is /proc, the standard metrics of the Prometheus client library are 
 `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`,
 `process_max_fds` and `process_start_time_seconds`. They are of the process that decides; `--processes` has others
 beside it.
+
+## Runs that end before they are scraped
+
+A run is gone with its `/metrics`. It can stay for a few scrapes, until a signal comes; its folder is free meanwhile,
+and its exit code is what it would have been:
+
+```sh
+tunemill run examples/movie-plots/recipe.toml --listen 127.0.0.1:9400 --linger 90
+```
+
+Or it pushes, every 15 seconds and at its end: to a Pushgateway, into the group of its name (scrape that with
+`honor_labels: true`, and delete the group when you are done with the run),
+
+```sh
+tunemill run examples/movie-plots/recipe.toml --push-gateway http://pushgateway:9091
+```
+
+or by OTLP over HTTP, with `pip install 'tunemill[otlp]'`. Where to, and with which headers, is said by the standard
+variables; counters are called what they are called above, without `_total`:
+
+```sh
+OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 tunemill run examples/movie-plots/recipe.toml --otlp
+```
+
+A push that fails is a line in the log. It never holds up the run, nor its end by more than ten seconds.
 """
 _COVERS = {
     Since.RUN: "run",

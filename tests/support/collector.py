@@ -1,4 +1,4 @@
-"""A server on loopback that takes what is sent to it, or refuses it."""
+"""A collector of metrics on loopback: takes whatever is sent to it as it is, or refuses it."""
 
 import threading
 from collections.abc import Callable, Iterator
