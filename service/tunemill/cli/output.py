@@ -1,6 +1,7 @@
 """How things are printed: data on stdout, for programs as JSON, and talk on stderr."""
 
 import contextlib
+import json
 import re
 import shutil
 import sys
@@ -15,7 +16,9 @@ from tunemill.telemetry import harmless, make_console, one_line
 
 _LINE_CHARS_MAX = 4000
 # Controls that JSON leaves as they are, line and paragraph separators, what is invisible or changes the direction.
-_OBEYED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_OBEYED = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e00ff]"
+)
 _LABEL_COLUMNS = 11
 
 
@@ -27,7 +30,7 @@ def print_json(value: Mapping[str, Any], *, indented: bool = True) -> None:
 
 def escaped_json(text: str) -> str:
     """The same JSON, with what a terminal would obey, or a program might take for the end of a line, as an escape."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _OBEYED.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def print_line(line: str) -> None:

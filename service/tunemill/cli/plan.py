@@ -26,10 +26,10 @@ _LIMIT_WORDS = {
 def show_plan(recipe: Path, budget_usd: float | None, *, as_json: bool) -> None:
     """Print the plan."""
     plan = plan_recipe(recipe, os.environ, budget_usd=budget_usd)
+    told = list(notify_words(load_recipe(recipe).recipe, os.environ))
     if as_json:
-        print_json(plan.to_json())
+        print_json({**plan.to_json(), "notifies": told})
         return
-    told = notify_words(load_recipe(recipe).recipe, os.environ)
     console = page()
     for number, shown in enumerate(plan.prompts, 1):
         for text in _prompt(shown, f"prompt {number} of {len(plan.prompts)}"):
