@@ -58,7 +58,7 @@ class SyntheticRun:
         self._is_whole = False
         self.stalls: list[float] = []
         self._draft = run.journal.draft
-        run.journal.draft = self._timed_draft  # type: ignore[method-assign]
+        run.journal.draft = self._timed_draft  # type: ignore[method-assign] # measured from outside
         run.journal.mark_now = self._mark
 
     async def work(self, rows: int) -> None:

@@ -24,7 +24,9 @@ def _open(*args: Any, **more: Any) -> Any:
     return io.open(*args, **more)  # noqa: UP020 - looked up anew each time, which is the point
 
 
-builtins.open = _open  # before anybody keeps the real one: children are to find what they put in the place of `io.open`
+# Before anybody keeps the real one, and so before the imports below: children are to find what they put in the place of
+# `io.open`.
+builtins.open = _open
 
 from tests.torture.power import Disk  # noqa: E402
 from tests.torture.strikes import Plan, Striking  # noqa: E402
@@ -102,7 +104,7 @@ def _live(order: Order) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes_max, resource.RLIM_INFINITY))
-    tunemill.app.main_job.SystemClock = HurriedClock  # type: ignore[attr-defined]
+    tunemill.app.main_job.SystemClock = HurriedClock  # type: ignore[attr-defined] # imported there, not exported
     # Half of a child's work would be reading certificates, which nobody on loopback shows.
     ssl.SSLContext.load_verify_locations = lambda *_, **__: None  # type: ignore[method-assign]
     sys.argv = ["tunemill", *order.args]

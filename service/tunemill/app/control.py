@@ -146,10 +146,17 @@ def _tuning(request: Mapping[str, Any]) -> Tuning:
 
 
 def _number(name: str, value: object) -> Any:
+    """An int where it is of a whole number, a float otherwise. Raises ArgumentError."""
     whole = name == "concurrency"
-    is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 < value <= _MOST[name]:  # type: ignore[arg-type, operator]
-        kind = "a whole number from 1" if whole else "a number above zero"
-        mend = f"give {kind}, at most {_MOST[name]:,.0f}"
-        raise ArgumentError("cannot be used", mend=mend, key=_FLAGS[name], value=value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or (whole and not isinstance(value, int)):
+        raise _unusable(name, value)
+    if not math.isfinite(value) or not 0 < value <= _MOST[name]:
+        raise _unusable(name, value)
     return value
+
+
+def _unusable(name: str, value: object) -> ArgumentError:
+    kind = "a whole number from 1" if name == "concurrency" else "a number above zero"
+    return ArgumentError(
+        "cannot be used", mend=f"give {kind}, at most {_MOST[name]:,.0f}", key=_FLAGS[name], value=value
+    )
