@@ -464,19 +464,16 @@ FOLDERS = {
     ),
 }
 MISTAKES = FLAGS | ENVIRONMENT | RECIPES | FOLDERS
-AS_PROCESSES = (
+AS_PROCESSES = ("listen at a port in use", "no key", "ragged CSV", "serve at a port in use")
+AS_PROCESSES_TOO = (
     "budget in the environment",
     "yes or no in the environment",
-    "listen at a port in use",
-    "no key",
     "key with a line break",
     "address with half a bracket",
     "binary",
     "key in the recipe",
-    "ragged CSV",
     "a file on the way to the folder",
     "status of nothing",
-    "serve at a port in use",
 )
 
 
@@ -502,7 +499,9 @@ def test_a_mistake_gets_one_message_and_changes_nothing(
     assert simulator.books()["received"] == 0
 
 
-@pytest.mark.parametrize("name", AS_PROCESSES)
+@pytest.mark.parametrize(
+    "name", [*AS_PROCESSES, *(pytest.param(name, marks=pytest.mark.torture) for name in AS_PROCESSES_TOO)]
+)
 def test_the_installed_command_says_the_same(name: str, tmp_path: Path, simulator: Simulator, taken_port: int) -> None:
     """The command as it is installed, in a process of its own."""
     mistake = MISTAKES[name]

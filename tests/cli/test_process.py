@@ -173,7 +173,14 @@ def _sh(script: str, folder: Path, **env: str) -> subprocess.CompletedProcess[by
     )
 
 
-@pytest.mark.parametrize("command", ["show films", "show films --json", "--help"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show films",
+        pytest.param("show films --json", marks=pytest.mark.torture),
+        pytest.param("--help", marks=pytest.mark.torture),
+    ],
+)
 def test_a_reader_who_has_seen_enough_is_no_error(command: str, finished: Path) -> None:
     """`| head -1` ends it quietly, however much is left."""
     done = _sh(f"tunemill {command} | head -c 1", finished)
@@ -189,7 +196,7 @@ def test_output_that_cannot_be_written_is_74(finished: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("locale", ["C", pytest.param("C.UTF-8", marks=pytest.mark.torture)])
 def test_any_locale_will_do(locale: str, finished: Path) -> None:
     """What the locale has no letters for is written as an escape."""
     for command in ("show films", "show films --json", "plan films.toml"):
@@ -241,7 +248,7 @@ def test_a_disk_that_fills_up_is_74(shell: Shell) -> None:
     assert shell.run("run", "films.toml", "--until", "generate").code == 0
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.torture), ">&- 2>&- <&-"])
 def test_a_closed_stream_is_silence(closed: str, finished: Path) -> None:
     """No traceback, and no file of ours in its place."""
     assert _sh(f"tunemill show films {closed}", finished).returncode == 0

@@ -122,6 +122,7 @@ def test_the_model_is_listed_beside_those_that_can_be_tuned(server: Simulator) -
     assert "gpt-4o-mini-2024-07-18" in listed
 
 
+@pytest.mark.torture
 def test_prompts_fit_that_a_recipe_needs() -> None:
     """The default context holds 1,500 tokens of prompt and 500 of answer."""
     with Simulator("--slots", "1", backend="llama") as roomy:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+PATIENCE_S = 120.0  # a model on a busy machine takes its time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -23,7 +25,7 @@ class Seen:
 
 def call(port: int, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None) -> Seen:
     """One request on a connection of its own. `body` is sent as it is where it is bytes, else as JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection.request(method, path, sent, dict(headers or {}))
@@ -58,7 +60,7 @@ def raw_request(body: object, path: str = "/v1/chat/completions") -> bytes:
 
 def raw_chat(port: int, text: str) -> tuple[bytes, bool]:
     """Send a chat request and read until the connection ends: what came, and whether it ended with a reset."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(raw_request(chat_body(text)))
         return read_to_end(connection)
 
