@@ -34,7 +34,7 @@ async def _pushed(
     metrics.on_event(COMPLETED)
     with capture_logs() as logs:
         logger = run_logger("movie-plots")
-        async with pushing(metrics.registry, to, to="there", clock=SystemClock(), logger=logger, every_s=every_s):
+        async with pushing(metrics.registry, {"there": to}, clock=SystemClock(), logger=logger, every_s=every_s):
             while not until():  # noqa: ASYNC110 - what it waits for happens in threads
                 await asyncio.sleep(OFTEN_S)
     assert all(line["to"] == "there" for line in logs)

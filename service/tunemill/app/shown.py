@@ -139,9 +139,8 @@ async def showing(
     async with contextlib.AsyncExitStack() as stack:
         if page is not None:
             stack.callback(page.look)  # the last prompts, while the journal is open
-        for to, push in _pushes(options, run, clock):
-            pushed = pushing(metrics.registry, push, to=to, clock=clock, logger=logger)
-            await stack.enter_async_context(pushed)
+        pushed = pushing(metrics.registry, dict(_pushes(options, run, clock)), clock=clock, logger=logger)
+        await stack.enter_async_context(pushed)
         with _last_line(log_end, statistics), display:
             fresh = asyncio.create_task(keep_fresh(display, clock.sleep))
             try:

@@ -42,28 +42,29 @@ def otlp_export(wall: Callable[[], float]) -> Push:
     from opentelemetry.sdk.metrics.export import MetricExportResult
 
     exporter = OTLPMetricExporter(timeout=TIMEOUT_S)
-    said = _LastWord()
+    said = _LastWords()
     began_ns = _ns(wall())
 
     def push(families: Sequence[Metric]) -> None:
+        said.messages.clear()
         if exporter.export(metrics_data(families, began_ns=began_ns, now_ns=_ns(wall()))) != MetricExportResult.SUCCESS:
-            raise OSError(said.message or "the collector did not take the metrics")
+            raise OSError("; ".join(said.messages[-2:]) or "the collector did not take the metrics")
 
     return push
 
 
-class _LastWord(logging.Handler):
+class _LastWords(logging.Handler):
     """Keeps what the exporter logs of its failures: it is told once, in our words, and not from a thread of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.message = ""
+        self.messages: list[str] = []
         logger = logging.getLogger(_LOGGER)
         logger.handlers[:] = [self]
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.message = record.getMessage()
+        self.messages.append(record.getMessage())
 
 
 def metrics_data(families: Iterable[Metric], *, began_ns: int, now_ns: int) -> "MetricsData":

@@ -8,7 +8,7 @@ to change while they are read; what may block is done in a thread that nobody wa
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -66,29 +66,36 @@ class _Taken(Collector):
 @asynccontextmanager
 async def pushing(
     registry: CollectorRegistry,
-    push: Push,
+    pushes: Mapping[str, Push],
     *,
-    to: str,
     clock: Clock,
     logger: FilteringBoundLogger,
     every_s: float = EVERY_S,
 ) -> AsyncIterator[None]:
-    """Push while the context is open, and at its end. `to` is what logs call the receiver."""
-    pusher = _Pusher(registry, push, to, logger)
-    regular = asyncio.create_task(_regularly(pusher, clock, every_s), name=f"push to {to}")
+    """Push while the context is open, and at its end. `pushes` are by what logs call the receiver."""
+    if not pushes:
+        yield
+        return
+    pushers = [_Pusher(registry, push, to, logger) for to, push in pushes.items()]
+    regular = asyncio.create_task(_regularly(pushers, clock, every_s), name="push")
     try:
         yield
     finally:
         regular.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await regular
-        await pusher.push()
+        await _once(pushers)
 
 
-async def _regularly(pusher: "_Pusher", clock: Clock, every_s: float) -> None:
+async def _regularly(pushers: "Sequence[_Pusher]", clock: Clock, every_s: float) -> None:
     while True:
         await clock.sleep(every_s)
-        await pusher.push()
+        await _once(pushers)
+
+
+async def _once(pushers: "Sequence[_Pusher]") -> None:
+    """All at the same time: none waits for another's receiver."""
+    await asyncio.gather(*(pusher.push() for pusher in pushers))
 
 
 class _Pusher:
