@@ -73,7 +73,8 @@ VOLUME ["/work/runs"]
 STOPSIGNAL SIGTERM
 # Asks this container's run whether it still answers: working, waiting, paused and draining are all healthy.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["tunemill-health"]
-ENTRYPOINT ["tunemill"]
+# The kernel drops a signal that a container's first process has no handler for yet; one that is blocked, it keeps.
+ENTRYPOINT ["env", "--block-signal=TERM", "tunemill"]
 CMD ["--help"]
 
 # At the end, so that another revision of the same files keeps every layer.

@@ -121,4 +121,4 @@ pin:
 
 clean:
 	@rm -rf $(VENV) $(PEERS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find service tests deploy bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ ROWS = 1500
 SHORTENED = 9.0  # the manifest's 45 and 90 seconds become 5 and 10
 SHORT_NOTICE_S = 0.3  # what some clouds leave a node that is taken away
 OUTAGE_S = 10.0
+HANGING_S = 3.0  # longer than any answer takes
 CONCURRENCY = 64
 FRIDAY_USD, RAISED_USD, ENOUGH_USD = 0.13, 0.14, 5.0
 _PROVIDER = ("--latency-s", "1.0", "--latency-sigma", "0.4", "--requests-per-minute", "3000", "--job-running-s", "0.5")
@@ -101,6 +102,7 @@ class Friday:
         self._pods += 1
         environment = {**self.job.environment, **environment_of(self.provider), "TUNEMILL_LISTEN": self.listen}
         environment["TUNEMILL_GRACE"] = str(float(environment["TUNEMILL_GRACE"]) / SHORTENED)
+        environment["TUNEMILL_LINGER"] = "0"  # nobody scrapes
         container = self._runtime.start(Pod(args=self.job.args, folder=self.folder, environment=environment))
         try:
             yield container
@@ -176,7 +178,7 @@ def _evicted_in_an_outage(friday: Friday) -> None:
     with friday.pod() as container:
         friday.reaches(400)
         friday.provider.control(paused=True)
-        until(lambda: friday.provider.books()["in_flight"] >= CONCURRENCY // 2, "requests hang")
+        until(_stands_still(friday), "nothing is answered any more")
         friday.doubtful += int(friday.provider.books()["in_flight"])
         began = time.monotonic()
         code = friday.stop(container, notice_s=friday.spec_grace_s)
@@ -185,22 +187,35 @@ def _evicted_in_an_outage(friday: Friday) -> None:
     require(code == SIGNALLED + signal.SIGTERM, "it did not end by itself within the grace period")
 
 
+def _stands_still(friday: Friday) -> Callable[[], bool]:
+    """Whether requests are in flight, and for a while nothing was delivered. To be asked again and again."""
+    delivered, since = -1, time.monotonic()
+
+    def stands_still() -> bool:
+        nonlocal delivered, since
+        books = friday.provider.books()
+        if books["delivered"] != delivered:
+            delivered, since = books["delivered"], time.monotonic()
+        return books["in_flight"] > 0 and time.monotonic() - since > HANGING_S
+
+    return stands_still
+
+
 def _killed_for_its_memory(friday: Friday) -> None:
     """It starts while the provider is still out, waits, goes on when it is back, and is then killed without a word."""
     with friday.pod() as container:
         friday.provider.control(paused=False, refusing=True)
+        received = int(friday.provider.books()["received"])
         began = time.monotonic()
         until(
             lambda: "outage" in ((friday.status() or {}).get("waiting_for") or {}),
             "it says that it waits for an outage",
         )
         until(lambda: time.monotonic() - began > OUTAGE_S, "the outage lasts")
-        received = friday.provider.books()["received"]
+        asked = int(friday.provider.books()["received"]) - received
         friday.provider.control(refusing=False)
         back = until(lambda: friday.provider.books()["delivered"] > 410, "answers come again")
-        say(
-            f"  the provider was out for {OUTAGE_S:g} s and {received} requests; answers {back:.1f} s after it was back"
-        )
+        say(f"  the provider was out for {OUTAGE_S:g} s and asked {asked} times; an answer came {back:.1f} s later")
         friday.reaches(600)
         code = friday.stop(container, notice_s=None)
     friday.ended(code, "killed", Verdict.COUNTED)

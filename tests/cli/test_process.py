@@ -47,6 +47,23 @@ def _some_are_answered(simulator: Simulator) -> Callable[[], bool]:
 # -- signals ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_signal_that_comes_too_early_is_not_lost(shell: Shell) -> None:
+    """The image starts the command with SIGTERM blocked; one from before there was a handler ends it as any other."""
+    for _ in range(3):
+        with subprocess.Popen(
+            ["env", "--block-signal=TERM", COMMAND, "serve", "--port", "0"],
+            env=shell.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            _until(lambda: "SigBlk:\t0000000000004000" in _process_status(process.pid))
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, said) == (143, (b"", b""))
+
+
+def _process_status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_the_first_signal_waits_for_what_is_in_flight(
     number: signal.Signals, code: int, films: Shell, simulator: Simulator

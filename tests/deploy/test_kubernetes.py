@@ -25,6 +25,7 @@ from typer.main import get_command
 from tunemill import errors
 from tunemill.app.main_job import EXIT_CODES
 from tunemill.cli import commands, ending
+from tunemill.cli.token import page_token
 from tunemill.local import parse_arguments
 from tunemill.recipe import check_under_budget, load_recipe
 
@@ -196,6 +197,7 @@ def test_the_secret_that_the_job_reads_is_the_one_that_is_shown() -> None:
     assert [source["secretRef"]["name"] for source in container["envFrom"]] == [shown["metadata"]["name"]]
     made = one(rendered(REHEARSAL), "Secret", shown["metadata"]["name"])
     assert made["stringData"].keys() == shown["stringData"].keys()
+    assert page_token(made["stringData"], None) is not None
 
 
 def test_the_image_is_this_version() -> None:

@@ -31,6 +31,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command; say what went wrong, if anything did; the exit code."""
     signal.signal(signal.SIGTERM, _terminated)  # without a handler, the first process of a container ignores it
+    # The image starts us with it blocked, so that one that comes before now is not ignored, but waits for this moment.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _open_what_is_closed()
     _speak_any_locale()
     result = DONE
