@@ -128,6 +128,11 @@ def test_the_page_shows_hostile_answers_as_text_while_they_arrive(browser: Any, 
         assert MARKUP in texts
         assert SHOWN in texts
         assert "x" * 6_000 in texts
+        prompts = page.eval_on_selector_all(
+            "details .text:nth-of-type(1)", "all => all.map((each) => each.textContent)"
+        )
+        assert prompts
+        assert all("About" in prompt for prompt in prompts)
         assert "994,000 more characters" in page.inner_text("#answers")
         assert page.locator("#answers :is(script, img, svg, a, iframe, style, #trap)").count() == 0
         assert page.inner_text("#run") == "acceptance"

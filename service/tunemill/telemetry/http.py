@@ -56,15 +56,17 @@ async def status_server(
     try:
         yield access
     finally:
-        keeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeping
-        page.end()
-        server.should_exit = True
-        await serving
-        cutting_off = asyncio.get_running_loop().call_later(_SHUTDOWN_GRACE_S, _cut_off_the_rest, server)
-        await server.shutdown(sockets=[listening])
-        cutting_off.cancel()
+        try:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+            page.end()
+        finally:
+            server.should_exit = True
+            await serving
+            cutting_off = asyncio.get_running_loop().call_later(_SHUTDOWN_GRACE_S, _cut_off_the_rest, server)
+            await server.shutdown(sockets=[listening])
+            cutting_off.cancel()
 
 
 def encoded_metrics(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

@@ -10,17 +10,19 @@ const TOP = 34;
 const BOTTOM = 20;
 
 /** Dollars over time, the budget line where it is in sight, and the way ahead to the forecast. */
-export function moneyChart(holder, samples, etaSeconds, words) {
+export function moneyChart(holder, samples, { eta_s: etaSeconds, done, planned }, words) {
   const last = samples.at(-1);
   if (!last) return;
   const [at, spent, forecast, budget] = last;
   const from = samples[0][0];
   const elapsed = Math.max(1, at - from);
   const ahead = etaSeconds === null ? 0 : Math.min(etaSeconds, 4 * elapsed);
-  const reached = forecast === null || !etaSeconds ? spent : spent + ((forecast - spent) * ahead) / etaSeconds;
+  const answered = spentWhenAnswered(samples, planned - done);
+  const isSeen = ahead === etaSeconds && forecast !== null; // the end of it
+  const reached = forecast === null || !etaSeconds ? spent : spent + ((answered - spent) * ahead) / etaSeconds;
   const needed = Math.max(spent, reached, 1e-6);
   const isNear = budget !== null && budget <= 3 * Math.max(needed, forecast ?? 0);
-  const high = 1.08 * Math.max(needed, isNear ? budget : 0, forecast !== null && ahead === etaSeconds ? forecast : 0);
+  const high = 1.08 * Math.max(needed, isNear ? budget : 0, isSeen ? forecast : 0);
   const frame = frameOf(holder, { from, to: at + ahead, high, height: 200 });
   const line = samples.map((sample) => [sample[0], sample[1]]);
   const label = `${words.spent} spent${words.simulated}, ${words.budget_words}`;
@@ -28,12 +30,27 @@ export function moneyChart(holder, samples, etaSeconds, words) {
     ...grid(frame),
     area(frame, line),
     path(frame, line, "used"),
-    ...(ahead > 0 ? [path(frame, [[at, spent], [at + ahead, reached]], "ahead")] : []),
+    ...(ahead > 0 ? [path(frame, wayAhead(at, spent, ahead, reached, isSeen ? forecast : reached), "ahead")] : []),
     ...(isNear ? [path(frame, [[from, budget], [frame.to, budget]], "limit-line")] : []),
     ...budgetWords(frame, budget, isNear, words),
-    ...aheadWords(frame, at, ahead, reached, words),
+    ...aheadWords(frame, at, ahead, isSeen ? forecast : reached, words),
     ...times(frame, at, ahead > 0.12 * (frame.to - from)),
   ]);
+}
+
+/** What will be spent when all is answered, at the price of what this process saw. The forecast may be above it: a
+ * fine-tuning is paid at once, at the end; what is nearly the forecast is the forecast. */
+function spentWhenAnswered(samples, left) {
+  const [first, last] = [samples[0], samples.at(-1)];
+  const [, spent, forecast, , done] = last;
+  if (done <= first[4]) return forecast;
+  const answered = spent + ((spent - first[1]) / (done - first[4])) * left;
+  return answered > 0.9 * forecast ? forecast : answered;
+}
+
+function wayAhead(at, spent, ahead, reached, end) {
+  const way = [[at, spent], [at + ahead, reached]];
+  return end > reached ? [...way, [at + ahead, end]] : way;
 }
 
 /** A rate over time with its limit. `index` is the lane's, `kind` 0 for requests and 2 for tokens. */

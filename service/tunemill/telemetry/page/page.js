@@ -150,7 +150,7 @@ function paintMoney({ money, progress, simulated }) {
   say(byId("spent"), money.spent);
   say(byId("spent-of"), money.budget ? `${money.used} of ${money.budget} is spent or held` : "spent; no budget");
   say(byId("money-words"), [money.spent_words, money.forecast ? `forecast for the whole run ${money.forecast}` : ""].filter(Boolean).join("; "));
-  moneyChart(byId("money-chart"), samples, progress.eta_s, words);
+  moneyChart(byId("money-chart"), samples, progress, words);
   say(byId("money-warning"), money.warning);
   show(byId("money-warning"), Boolean(money.warning));
 }
