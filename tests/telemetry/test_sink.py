@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -31,6 +32,20 @@ def test_a_reader_who_stands_still_does_not_stop_whoever_writes() -> None:
         sink.write("one more")
         assert sink.lines_lost == lost
         assert reader.read(100).endswith(b"one more\n")
+
+
+def test_for_the_last_line_a_late_reader_is_waited_for() -> None:
+    """It says how the run ended. What was lost before is counted in it."""
+    with _pipe() as (reader, writer):
+        sink = LineSink(writer)
+        for _ in range(100):
+            sink.write("x" * 1_000)
+        sink.write_last_line_next()
+        reading = threading.Timer(0.3, reader.read, [65_536])
+        reading.start()
+        sink.write("the end")
+        reading.join()
+        assert reader.read(65_536).endswith(b"the end\n")
 
 
 def test_a_reader_who_went_away_is_written_to_and_not_missed() -> None:

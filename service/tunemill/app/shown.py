@@ -120,6 +120,7 @@ async def showing(
     def log_end(figures: RunStatistics) -> None:
         duration_s = clock.monotonic() - began_at
         end = RunEnd(folder=str(folder), rows=rows, duration_s=duration_s, lines_lost=sink.lines_lost)
+        sink.write_last_line_next()
         log_run_ended(logger, figures, end, calm=display.is_live)
 
     page: RunPage | None = None

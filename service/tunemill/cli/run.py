@@ -122,7 +122,7 @@ def _last_words(result: RunResult, *, is_pilot: bool) -> Iterator[str]:
         case RunState.INTERRUPTED:
             yield f"{result.reason}; {go_on_words(statistics.state)}"
         case RunState.REFUSED:
-            yield f"tunemill: {result.reason}; {go_on_words(statistics.state)}"
+            yield f"tunemill: {result.reason.rstrip('.')}; {go_on_words(statistics.state)}"
         case RunState.FINISHED if is_pilot:
             shown = f"tunemill show {quote(folder.name)}"
             yield f"that was the pilot: {shown} shows it again; without --limit all rows are run"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tunemill.app.folder import RUNS
 from tunemill.app.overview import RunLine, UnreadableRun, overview, run_folders
-from tunemill.cli.output import page, print_json, talk
+from tunemill.cli.output import page, print_json, print_line, talk
 from tunemill.telemetry import dollars, one_line
 from tunemill.telemetry.view import STATE_STYLES
 from tunemill.telemetry.words import ago_words, percent, state_words
@@ -39,6 +39,9 @@ def show_runs(folder: Path | None, *, as_json: bool) -> None:
     if not sys.stdout.isatty():
         console.width = _COLUMNS_ANY
     console.print(_table(lines, time.time()))
+    for line in lines:
+        if note := line.problem if isinstance(line, UnreadableRun) else line.note:
+            print_line(f"{_name(line)}: {one_line(note, chars_max=_NOTE_CHARS_MAX)}")
 
 
 def _table(lines: list[RunLine | UnreadableRun], now: float) -> Table:
@@ -47,21 +50,24 @@ def _table(lines: list[RunLine | UnreadableRun], now: float) -> Table:
         table.add_column(heading, style=style, no_wrap=heading in {"done", "active"}, overflow="fold")
     for line in lines:
         if isinstance(line, UnreadableRun):
-            name = one_line(line.folder, chars_max=_NAME_CHARS_MAX)
-            table.add_row(name, Text(f"unreadable: {one_line(line.problem, chars_max=_NOTE_CHARS_MAX)}", style="red"))
+            table.add_row(_name(line), Text("unreadable", style="red"))
         else:
             table.add_row(*_cells(line, now))
     return table
 
 
 def _cells(line: RunLine, now: float) -> tuple[Text, ...]:
-    name = Text(one_line(line.folder, chars_max=_NAME_CHARS_MAX))
+    name = Text(_name(line))
     if line.simulated:
         name.append(" simulated", style="not bold magenta")
     state = Text(state_words(line.state), style=STATE_STYLES[line.state])
     if line.note:
-        state.append(f": {one_line(line.note, chars_max=_NOTE_CHARS_MAX)}", style="not bold yellow")
+        state.append(" ?", style="bold yellow")
     return name, state, _done(line), _cost(line), Text(ago_words(now - line.active_at))
+
+
+def _name(line: RunLine | UnreadableRun) -> str:
+    return one_line(line.folder, chars_max=_NAME_CHARS_MAX)
 
 
 def _done(line: RunLine) -> Text:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import IO
 
 _PATIENCE_MS = 250
+_LAST_PATIENCE_MS = 5_000
 _LINES_TO_TRUST_AGAIN = 1_000  # that went through, before a reader who stood still is waited for once more
 
 
@@ -39,6 +40,10 @@ class Room:
             self._patience_ms = _PATIENCE_MS
         return True
 
+    def trust_once_more(self) -> None:
+        """What comes next is worth waiting for, for a few seconds."""
+        self._patience_ms = _LAST_PATIENCE_MS
+
 
 class LineSink:
     """The stream, or for a while elsewhere (above a live display). Counts what was lost."""
@@ -64,6 +69,10 @@ class LineSink:
             self._stream.flush()
         except (OSError, ValueError):  # a pipe that nobody reads any more, a full disk, or a stream that is closed
             self.lines_lost += 1
+
+    def write_last_line_next(self) -> None:
+        """The next line says how all ended: whoever reads late may still want it."""
+        self._room.trust_once_more()
 
     def divert(self, elsewhere: Callable[[str], None]) -> None:
         """From now on hand each line to `elsewhere`."""
