@@ -55,6 +55,8 @@ function lost() {
   document.body.className = "is-lost";
   const when = last ? ` What you see is of ${clock(last.at, last.at)}.` : "";
   say(byId("lost"), `Connection lost, trying again …${when}`);
+  byId("main").dataset.level = "quiet"; // whether it still is as it was, nobody here knows
+  if (last) say(byId("state"), `last seen ${last.state_words}`);
   show(byId("lost"), true);
   speak("Connection lost, trying again.");
 }
