@@ -140,7 +140,7 @@ FLAGS = {
     ),
     "log format": Mistake(
         args="run films.toml --log-format xml",
-        message="--log-format = 'xml': is not known; choose one of auto, pretty, json",
+        message="--log-format = 'xml': is not known; choose one of auto, pretty, json, logfmt",
     ),
     "log level in the environment": Mistake(
         args="run films.toml",

@@ -89,30 +89,29 @@ def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any
 
 def _harmless_field(key: str, value: object) -> object:
     """Texts on one line, but for a traceback, whose line breaks JSON and logfmt escape and a person wants."""
-    match value:
-        case str() if key == "exception":
-            return harmless(value, chars_max=_TRACEBACK_CHARS_MAX)
-        case str():
-            return one_line(value, chars_max=_FIELD_CHARS_MAX)
-        case Mapping():
-            return {of_key: _harmless_field("", of_value) for of_key, of_value in value.items()}
-        case list() | tuple():
-            return [_harmless_field("", item) for item in value]
-        case None | bool() | int() | float():
+    if isinstance(value, str):
+        if value.isascii() and value.isprintable() and len(value) <= _FIELD_CHARS_MAX:  # nearly all
             return value
-        case _:
-            return _as_text(value)
+        is_traceback = key == "exception"
+        return harmless(value, chars_max=_TRACEBACK_CHARS_MAX) if is_traceback else _on_one_line(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {of_key: _harmless_field("", of_value) for of_key, of_value in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless_field("", item) for item in value]
+    return _on_one_line(str(value))
+
+
+def _on_one_line(text: str) -> str:
+    return one_line(text, chars_max=_FIELD_CHARS_MAX)
 
 
 def _json(fields: Any, **_: Any) -> str:
     try:
-        return orjson.dumps(fields, default=_as_text).decode()
+        return orjson.dumps(fields).decode()
     except TypeError:  # an integer beyond 64 bits; the standard library writes it
-        return json.dumps(fields, default=_as_text)
-
-
-def _as_text(value: object) -> str:
-    return one_line(str(value), chars_max=_FIELD_CHARS_MAX)
+        return json.dumps(fields)
 
 
 def _logfmt() -> Processor:
