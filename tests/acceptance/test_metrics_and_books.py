@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +28,10 @@ FAULTS = ("--fault", "server_error=0.1", "--fault", "rate_limit_bare=0.05", "--f
 
 def _scrape(port: int) -> str:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
             text: str = reply.read().decode()
             return text
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # not there yet, or too busy
         return ""
 
 

@@ -2,7 +2,6 @@
 
 import signal
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -58,10 +57,10 @@ def _wait_for_the_end(address: str) -> None:
 
 def _scrape(address: str) -> str:
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as reply:
             text: str = reply.read().decode()
             return text
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # not there yet, or too busy
         return ""
 
 
