@@ -226,3 +226,10 @@ def test_thousands_of_connections_are_held() -> None:
             open_connections.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
         assert chat(server.port).status == 200
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_child_without_a_place_for_temporary_files_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a read-only root and no /tmp: a mistake that can be mended, and no traceback."""
+    monkeypatch.setattr("tempfile.tempdir", "/not/there")
+    with pytest.raises(LocalServerFailed, match="let /tmp be writable, or set TMPDIR"):
+        LocalServerChild(["--backend", "simulator"]).__enter__()

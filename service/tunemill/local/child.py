@@ -54,7 +54,7 @@ class LocalServerChild:
         return self._process.pid
 
     def __enter__(self) -> Self:
-        self._stderr = tempfile.TemporaryFile()  # open as long as the child writes to it
+        self._stderr = _temporary_file()  # open as long as the child writes to it
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module; no shell
             self._command,
             stdin=subprocess.PIPE,
@@ -140,3 +140,11 @@ class LocalServerChild:
         assert self._stderr is not None
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace").strip()
+
+
+def _temporary_file() -> IO[bytes]:
+    """Where the child's stderr goes. Raises LocalServerFailed where there is no place for it."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise LocalServerFailed(f"{error.strerror}; let /tmp be writable, or set TMPDIR to a folder that is") from error
