@@ -17,6 +17,7 @@ from tests.support.simulator import Simulator
 
 pytestmark = pytest.mark.xdist_group("page")  # one run and one browser for all of them
 ROWS = 24
+LOG = "log.jsonl"
 TOKEN = "correct-horse-battery"
 LONG = 1_000_000
 MARKUP = (
@@ -67,15 +68,16 @@ def hostile_run(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     texts.write_text("".join(json.dumps(text) + "\n" for text in (MARKUP, HIDDEN, "x" * LONG)), encoding="utf-8")
     recipe = grid_recipe(folder / "recipe.toml", rows=ROWS, max_tokens=LONG, more=MORE)
     port = free_port()
-    flags = ("run", recipe, "--run-dir", "r", "--listen", f"127.0.0.1:{port}")
-    with Simulator("--latency-s", "0.3", "--job-running-s", "300", "--texts", str(texts)) as server:
+    flags = ("run", recipe, "--run-dir", "r", "--listen", f"127.0.0.1:{port}", "--log-level", "debug")
+    log = (folder / LOG).open("wb")
+    with log, Simulator("--latency-s", "0.3", "--job-running-s", "300", "--texts", str(texts)) as server:
         process = subprocess.Popen(
             command(*flags),
             cwd=folder,
             env=environment(server.base_url, TUNEMILL_TOKEN=TOKEN),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
         try:
             run = Run(process, f"http://127.0.0.1:{port}/", folder / "r")
@@ -183,6 +185,17 @@ def test_the_report_shows_hostile_answers_as_text(browser: Any, hostile_run: Run
         assert seen.page.locator(":is(script, img, a, iframe, #trap)").count() == 0
         assert not _is_wider_than_its_window(seen.page)
         seen.check()
+
+
+def test_the_token_is_written_down_nowhere(browser: Any, hostile_run: Run) -> None:
+    """Neither in the log, which says where the page is, nor in the run folder."""
+    with watched(browser) as seen:
+        _enter(seen.page, hostile_run)
+    log = (hostile_run.folder.parent / LOG).read_text("utf-8")
+    assert f'"page":"{hostile_run.url}?token=..."' in log
+    files = [path for path in hostile_run.folder.parent.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
 
 
 def test_the_last_picture_stays_when_the_process_is_gone(browser: Any, hostile_run: Run) -> None:

@@ -86,9 +86,9 @@ function open(details, answer) {
     make("div", {
       className: "whole",
       children: [
-        make("h4", { text: `Prompt${cut(answer.prompt_cut)}` }),
+        make("h3", { text: `Prompt${cut(answer.prompt_cut)}` }),
         make("div", { className: "text", text: answer.prompt || "(not on record)" }),
-        make("h4", { text: `Answer${cut(answer.text_cut)}` }),
+        make("h3", { text: `Answer${cut(answer.text_cut)}` }),
         make("div", { className: "text", text: answer.text || "(no text)" }),
         make("p", { className: "note", text: `row ${answer.row}, request ${answer.request}` }),
       ],
