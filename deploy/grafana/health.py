@@ -122,7 +122,7 @@ HEALTH = Row(
             unit="s",
             queries=[
                 *quantiles("tunemill_journal_commit_seconds", _WINDOW, 0.5, 0.99),
-                Query(expr=most("tunemill_journal_write_seconds"), legend="{{run}} under way"),
+                Query(expr=most("tunemill_journal_write_age_seconds"), legend="{{run}} under way"),
             ],
             width=6,
             custom={"thresholdsStyle": {"mode": "dashed"}},

@@ -32,6 +32,12 @@ def test_promtool_reads_the_rules() -> None:
 
 
 @needs_promtool
+def test_promtool_reads_what_is_scraped() -> None:
+    """The configuration of the Prometheus beside the run, with the rules that it names."""
+    assert "SUCCESS" in _promtool("check", "config", RULES.with_name("prometheus.yaml"))
+
+
+@needs_promtool
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_the_rules_pass_their_tests(file: object) -> None:
     """Each alert fires when it is to, and does not when something like it is all right."""

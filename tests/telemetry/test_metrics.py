@@ -81,7 +81,7 @@ def _labels(**labels: str) -> dict[str, str]:
         ("tunemill_rows_beyond_budget", {}, 12),
         ("tunemill_last_answer_timestamp_seconds", {}, 1_790_000_000.5),
         ("tunemill_journal_pending_lines", {}, 3),
-        ("tunemill_journal_write_seconds", {}, 0.25),
+        ("tunemill_journal_write_age_seconds", {}, 0.25),
         ("tunemill_journal_write_failures_total", {}, 0),
     ],
 )

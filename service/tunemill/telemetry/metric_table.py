@@ -200,7 +200,7 @@ METRICS: tuple[Described, ...] = (
         read=one(lambda s: s.journal.lines_pending),
     ),
     Described(
-        name="tunemill_journal_write_seconds",
+        name="tunemill_journal_write_age_seconds",
         kind=Kind.GAUGE,
         help="How long the write to the journal that is under way has been taking; 0 where none is.",
         since=Since.NOW,

@@ -16,7 +16,8 @@ What `/metrics` shows, for Prometheus. This page is made from the code: `make de
 
 Every series has the label `run`, the name of the recipe. What the column "covers" calls *run* is counted over all
 processes that ever worked on the run, because it is read from the journal: after a restart a counter goes on where it
-was, also under another address. *process* is what this process saw, *now* is this moment.
+was, also under another address. *process* is what this process saw, *now* is this moment. Give recipes that run at the
+same time names of their own: runs of one name are one run here.
 
 A series that may come is there from the start, at 0. What is not known has no sample: without a budget there is no
 `tunemill_budget_usd`, and no forecast before something is known of prices. Label values are from closed sets; whatever
