@@ -290,6 +290,26 @@ async def test_an_odd_answer_is_kept_as_it_is() -> None:
         assert reply.body == body
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (rb"half \ud83d of it", rb"half \ufffd of it"),
+        (rb"\udc00\ud83d", rb"\ufffd\ufffd"),
+        (rb"\ud83d\ude00 and \ud83d\ud83d\ude00", rb"\ud83d\ude00 and \ufffd\ud83d\ude00"),
+        (rb"\\ud83d \\\ud83d", rb"\\ud83d \\\ufffd"),
+        (b"half \xf0\x9f\x98 of it", "half \ufffd of it".encode()),
+    ],
+)
+async def test_an_answer_with_half_a_character_is_kept_with_a_mark_in_its_place(sent: bytes, kept: bytes) -> None:
+    """A server that cuts a text in the middle of an emoji was paid for the rest of it, too."""
+    body = b'{"choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}'
+    async with saying(http("200 OK", body % sent)) as base_url, connected(base_url) as client:
+        reply = await client.send(request(), 10.0)
+    assert isinstance(reply, Delivered)
+    assert reply.body == body % kept
+    assert reply.completion.text == orjson.loads(b'"%b"' % kept)
+
+
 async def test_a_redirect_is_not_followed() -> None:
     """The key is not carried to where somebody else points."""
     moved = http("302 Found", b"", b"Location: http://127.0.0.1:1/elsewhere")

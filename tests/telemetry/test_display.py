@@ -21,6 +21,7 @@ from tunemill.telemetry import (
     make_display,
     print_progress,
 )
+from tunemill.telemetry.redrawn import Redrawn
 
 
 class Terminal(io.StringIO):
@@ -254,3 +255,28 @@ def test_statistics_that_change_between_refreshes_are_read_anew() -> None:
     run.statistics = replace(STATISTICS, eta_s=100.0)
     display.refresh()
     assert [json.loads(each)["eta_s"] for each in written] == [340.0, 100.0]
+
+
+def test_a_narrower_terminal_is_cleared_of_the_lines_that_it_broke() -> None:
+    """It made two or three rows of each line; drawing again begins above all of them."""
+    stream = io.StringIO()
+    console = make_console(stream)
+    console.width = 100
+    drawn = Redrawn(Text("x" * 100 + "\n" + "y" * 60 + "\n" + "z" * 40))
+    console.print(drawn, end="")
+    assert drawn.line_widths == (100, 60, 40)
+    assert [drawn.rows_more(width) for width in (200, 100, 60, 50, 40)] == [0, 0, 1, 2, 3]
+
+
+def test_the_picture_is_never_higher_than_the_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even at the end, when what is drawn last would scroll out of reach and stay."""
+    monkeypatch.setenv("LINES", "6")
+    display, _ = _live(terminal, Run())
+    with display:
+        display.refresh()
+        assert len(_visible(terminal.getvalue()).splitlines()) <= 2 * 6
+        terminal.truncate(0)
+        terminal.seek(0)
+    erased, _, last = terminal.getvalue().partition("\x1b[?25h")
+    assert "201/512" not in _visible(erased)
+    assert "201/512" in _visible(last)

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from tests.telemetry.samples import FINISHED, STATISTICS, UNKNOWN
 
 from tunemill.model import RunState, WaitReason, picodollars
-from tunemill.statistics import LimitLevel
+from tunemill.statistics import LimitLevel, Money
 from tunemill.telemetry.words import (
+    ago_words,
     dollars,
     duration,
+    go_on_words,
+    is_nearly_spent,
     percent,
     progress_line,
     rate_words,
@@ -150,3 +153,28 @@ def test_the_progress_line_says_what_an_end_is_waited_for() -> None:
     line = progress_line(replace(STATISTICS, state=RunState.DRAINING, eta_s=None, grace_left_s=125.0))
     assert line.endswith(" | 64 answers are awaited, for 2 min 05 s more at most")
     assert "waiting for" not in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "just now"), (-5, "just now"), (42, "42 s ago"), (130, "2 min ago"), (7_300, "2 h ago"), (9e5, "10 d ago")],
+)
+def test_how_long_ago_is_one_figure(seconds: float, words: str) -> None:
+    """In the largest unit that it fills; a clock that was set back is no past."""
+    assert ago_words(seconds) == words
+
+
+def test_a_budget_is_nearly_spent_from_four_fifths_on() -> None:
+    """What may have been billed counts; what is only reserved does not, and no budget is never spent."""
+    full = Money(settled=70, uncertain=10, reserved=0, budget=100, forecast=None)
+    assert is_nearly_spent(full)
+    assert not is_nearly_spent(replace(full, uncertain=9, reserved=21))
+    assert not is_nearly_spent(replace(full, budget=None))
+    line = progress_line(replace(STATISTICS, money=full))
+    assert "BUDGET NEARLY SPENT" in line
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_whatever_state_a_run_ends_in_it_is_said_how_to_go_on(state: RunState) -> None:
+    """Also where the process ended in the middle."""
+    assert go_on_words(state)

@@ -5,6 +5,7 @@ a call is repeated with other bodies, and the deadline for an attempt is ours.
 """
 
 import asyncio
+import contextlib
 
 import aiohttp
 import httpx2
@@ -14,6 +15,7 @@ import orjson
 from tunemill.answers import parse_completion
 from tunemill.client.connection import nothing_was_sent, what_broke
 from tunemill.client.exchange import Response
+from tunemill.client.mending import mended
 from tunemill.client.repeated import RepeatedPost
 from tunemill.client.translate import failure_of, hints_of, readable
 from tunemill.clock import Clock
@@ -70,11 +72,8 @@ class CompletionsClient:
         return self._delivered(response) if 200 <= response.status < 300 else self._refused(response)
 
     def _delivered(self, response: Response) -> Reply:
-        body, hints = response.body, hints_of(response.headers)
-        try:
-            raw = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raw = None
+        hints = hints_of(response.headers)
+        body, raw = _parsed(response.body)
         if not isinstance(raw, dict) or ("error" in raw and "choices" not in raw):
             message = readable(f"HTTP {response.status} with a body that is no completion", self._secret)
             return _undelivered(FailureKind.BAD_REPLY, message, may_be_billed=True, hints=hints)
@@ -91,6 +90,16 @@ class CompletionsClient:
         if nothing_was_sent(error):
             return _undelivered(FailureKind.NOT_CONNECTED, message, may_be_billed=False)
         return _undelivered(FailureKind.DISCONNECTED, message, may_be_billed=True)
+
+
+def _parsed(body: bytes) -> tuple[bytes, object]:
+    """The body as it can be written down, and what it says: None where it is no JSON."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        return body, orjson.loads(body)
+    with contextlib.suppress(orjson.JSONDecodeError):
+        whole = mended(body)
+        return whole, orjson.loads(whole)
+    return body, None
 
 
 def _id_of(response: Response) -> str | None:
