@@ -117,10 +117,10 @@ function paintHead(picture) {
   }
 }
 
-function paintProgress({ progress, at, elapsed, grace }) {
+function paintProgress({ progress, at, elapsed, grace, is_over: isOver }) {
   say(byId("percent"), progress.percent);
   say(byId("of"), progress.planned ? `${count(progress.done)} of ${count(progress.planned)} requests` : "nothing to generate");
-  say(byId("eta"), etaWords(progress, at, grace) || `${elapsed} so far`);
+  say(byId("eta"), etaWords(progress, at, grace) || (isOver ? `took ${elapsed}` : `${elapsed} so far`));
   const share = (name) => (progress.planned ? progress[name] / progress.planned : 0);
   bar(byId("bar"), PARTS.slice(0, 3).map((name) => [name, share(name)]));
   byId("bar").setAttribute("aria-label", `${progress.percent} of the requests are done`);
