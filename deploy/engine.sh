@@ -4,12 +4,18 @@
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 export BUILDAH=${BUILDAH:-buildah --storage-driver vfs}
 
+# Layers that are kept apart are fetched apart; where each of them is a whole copy of all below it, one has to do.
+case $BUILDAH in *vfs*) LAYERS=() ;; *) LAYERS=(--layers) ;; esac
+
 engine_here() {
     local engine
     for engine in ${ENGINE:-docker podman buildah}; do
         if engine_works "$engine"; then echo "$engine"; return; fi
     done
-    echo "No ${ENGINE:-docker, podman or buildah} works here. Debian has podman, and buildah, which needs no service" >&2
+    case ${ENGINE:-} in
+        "") echo "None of docker, podman and buildah works here. Debian has podman, and buildah, which needs no service" >&2 ;;
+        docker | podman | buildah) echo "$ENGINE does not work here (or its service does not run); without ENGINE the first that does is taken" >&2 ;;
+    esac
     return 1
 }
 
@@ -40,7 +46,7 @@ engine_build() {
     case $ENGINE in
         docker) DOCKER_BUILDKIT=1 docker build "$@" ;;
         podman) podman build --format docker "$@" ;;
-        buildah) $BUILDAH build --format docker --network host "$@" ;;
+        buildah) $BUILDAH build --format docker --network host "${LAYERS[@]}" "$@" ;;
     esac
 }
 
