@@ -36,7 +36,7 @@ def test_example_has_enough_rows_and_its_templates_name_only_fields_of_them(path
     loaded = load_recipe(path)
     source = open_source(loaded.recipe.source, loaded.folder)
     source.check()
-    check_templates_against(loaded, source.fields)
+    check_templates_against(loaded.recipe, loaded.path, source.fields)
     assert source.count() > FINE_TUNING_EXAMPLES_MIN
 
 

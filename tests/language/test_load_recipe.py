@@ -216,16 +216,17 @@ def test_the_columns_of_a_table_are_checked_when_they_are_known(tmp_path: Path) 
     assert "a column whose name is not one word" in fails(write(tmp_path, text))
     loaded = load_recipe(write(tmp_path, text.replace("{{ Film Title }}", "{{ row['Film Title'] }} {{ titel }}")))
     with pytest.raises(RecipeError, match="titel") as raised:
-        check_templates_against(loaded, ("Film Title", "title", "genre"))
+        check_templates_against(loaded.recipe, loaded.path, ("Film Title", "title", "genre"))
     assert str(raised.value).endswith("it uses {{ titel }}, which no row has; did you mean {{ title }}?")
-    check_templates_against(loaded, ("Film Title", "titel", "genre"))
+    check_templates_against(loaded.recipe, loaded.path, ("Film Title", "titel", "genre"))
 
 
 def test_a_column_may_not_hide_a_step(tmp_path: Path) -> None:
     """Where a column has a step's name, a template could mean either: it is refused."""
     text = changed('kind = "grid"\n[source.axes]\ngenre = ["horror", "western"]', 'kind = "table"\npath = "t.csv"')
+    loaded = load_recipe(write(tmp_path, text))
     with pytest.raises(RecipeError, match="a field of the rows has this name too"):
-        check_templates_against(load_recipe(write(tmp_path, text)), ("genre", "outline"))
+        check_templates_against(loaded.recipe, loaded.path, ("genre", "outline"))
 
 
 def test_a_budget_given_elsewhere_has_the_same_rules(tmp_path: Path) -> None:
@@ -240,9 +241,9 @@ def test_the_smallest_recipe_of_examples_needs_no_step(tmp_path: Path) -> None:
     """Rows that are examples already need a source and [train] alone."""
     text = 'name = "voice"\n[source]\nkind = "table"\npath = "v.jsonl"\n[train]\nmessages = "messages"\n'
     loaded = load_recipe(write(tmp_path, text))
-    check_templates_against(loaded, ("messages",))
+    check_templates_against(loaded.recipe, loaded.path, ("messages",))
     with pytest.raises(RecipeError, match="no row has this field"):
-        check_templates_against(loaded, ("text",))
+        check_templates_against(loaded.recipe, loaded.path, ("text",))
 
 
 def test_relative_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

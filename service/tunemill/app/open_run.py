@@ -65,7 +65,7 @@ def open_recipe(path: Path, environment: Mapping[str, str], *, budget_usd: float
         check_under_budget(loaded)
     check_can_be_written_down(loaded)
     source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
-    check_templates_against(loaded, source.fields)
+    check_templates_against(loaded.recipe, loaded.path, source.fields)
     return OpenRecipe(
         loaded=loaded,
         source=source,

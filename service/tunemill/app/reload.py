@@ -34,7 +34,7 @@ def opened_by(opened: OpenRecipe, loaded: LoadedRecipe) -> OpenRecipe:
     """What is open already, by what the recipe says now. Raises RecipeError where the run cannot go on by it."""
     cap = None if loaded.recipe.budget is None else picodollars(loaded.recipe.budget.usd)
     check_fits_budget(replace(opened, loaded=loaded), cap)
-    check_templates_against(loaded, opened.source.fields)
+    check_templates_against(loaded.recipe, loaded.path, opened.source.fields)
     return replace(opened, loaded=loaded, planner=Planner(loaded.recipe), budget=cap)
 
 

@@ -52,7 +52,7 @@ def make_plan(loaded: LoadedRecipe, options: PlanOptions = PlanOptions()) -> Pla
     """
     recipe = loaded.recipe
     source = open_source(recipe.source, loaded.folder, recipe=loaded.path)
-    check_templates_against(loaded, source.fields)
+    check_templates_against(loaded.recipe, loaded.path, source.fields)
     budget = _budget_in_force(loaded, options)
     urls = options.base_urls or base_urls_of(recipe)
     prices = prices_of_steps(recipe, urls, file=loaded.path, under_budget=budget is not None)

@@ -4,15 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunemill.errors import RecipeError
 from tunemill.recipe.faults import RecipeFaults
 from tunemill.recipe.sections import ChatTrain, FilesSource, GridSource, Recipe, SourceSection
 from tunemill.templates import BUILT_IN_NAMES, Template
-
-if TYPE_CHECKING:
-    from tunemill.recipe.load import LoadedRecipe
 
 NAMES_SHOWN_MAX = 20
 
@@ -27,9 +23,9 @@ class _Scope:
     later: Sequence[str] = ()
 
 
-def check_templates_against(loaded: "LoadedRecipe", fields: Sequence[str]) -> None:
-    """Check every template against the fields that the opened source has. Raises RecipeError."""
-    faults = list(_faults(loaded.recipe, loaded.path, fields))
+def check_templates_against(recipe: Recipe, path: Path, fields: Sequence[str]) -> None:
+    """Check the templates of the recipe at `path` against the fields that the opened source has. Raises RecipeError."""
+    faults = list(_faults(recipe, path, fields))
     if faults:
         raise RecipeFaults.of(faults)
 
