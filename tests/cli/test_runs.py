@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.cli_support import RECIPE, Shell, started
+from tests.cli.cli_support import RECIPE, Shell, environment, installed, started
 from tests.support.simulator import Simulator
 
 from tunemill.app import overview
@@ -26,11 +26,20 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def finished(one_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of twelve rows that is finished."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "films.toml").write_text(FILMS)
+    one_simulator.control(latency_s=0, faults={})
+    assert installed("run", "films.toml", cwd=folder, env=environment(one_simulator.base_url)).code == 0
+    return folder
+
+
 @pytest.fixture
-def films(shell: Shell) -> Shell:
-    """A run of twelve rows that is finished."""
-    shell.write("films.toml", FILMS)
-    assert shell.run("run", "films.toml").code == 0
+def films(finished: Path, shell: Shell) -> Shell:
+    """A copy of it."""
+    shutil.copytree(finished, shell.cwd, dirs_exist_ok=True)
     return shell
 
 
