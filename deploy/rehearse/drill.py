@@ -212,9 +212,10 @@ def _killed_for_its_memory(friday: Friday) -> None:
             "it says that it waits for an outage",
         )
         until(lambda: time.monotonic() - began > OUTAGE_S, "the outage lasts")
-        asked = int(friday.provider.books()["received"]) - received
+        books = friday.provider.books()
+        asked = int(books["received"]) - received
         friday.provider.control(refusing=False)
-        back = until(lambda: friday.provider.books()["delivered"] > 410, "answers come again")
+        back = until(lambda: friday.provider.books()["delivered"] > books["delivered"], "answers come again")
         say(f"  the provider was out for {OUTAGE_S:g} s and asked {asked} times; an answer came {back:.1f} s later")
         friday.reaches(600)
         code = friday.stop(container, notice_s=None)
