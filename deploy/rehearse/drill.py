@@ -37,7 +37,7 @@ SHORT_NOTICE_S = 0.3  # what some clouds leave a node that is taken away
 OUTAGE_S = 10.0
 HANGING_S = 3.0  # longer than any answer takes
 CONCURRENCY = 64
-FRIDAY_USD, RAISED_USD, ENOUGH_USD = 0.13, 0.14, 5.0
+FRIDAY_USD, RAISED_USD, ENOUGH_USD = 0.145, 0.15, 5.0
 _PROVIDER = ("--latency-s", "1.0", "--latency-sigma", "0.4", "--requests-per-minute", "3000", "--job-running-s", "0.5")
 _RECIPE = f"""\
 [limits]
