@@ -42,9 +42,11 @@ _COOKIE_AGE_S = 30 * 86_400
 _ELSEWHERE = {"cross-site", "same-site"}  # where a browser says that another site's page asks
 # Led on by the page itself and not by a redirect: a browser that came from another site would follow that without the
 # cookie, which is kept from requests that other sites cause. It also takes the address with the token off the history.
+# Without a link to the icon a browser that is quick asks for favicon.ico, which there is none of.
 _LED_ON = (
     b'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=./">'
-    b'<title>tunemill</title><p><a href="./">The run</a></p></html>\n'
+    b'<link rel="icon" href="icon.svg" type="image/svg+xml"><title>tunemill</title>'
+    b'<p><a href="./">The run</a></p></html>\n'
 )
 
 
