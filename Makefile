@@ -88,7 +88,7 @@ $(READY): requirements/dev.txt requirements/model.txt pyproject.toml
 	@touch $@
 
 deploy-files: $(READY)
-	@$(BIN)/python -m tunemill.telemetry.metrics_page >deploy/METRICS.md
+	@$(BIN)/python -m tunemill.telemetry.metrics.table_page >deploy/METRICS.md
 	@$(BIN)/python -m deploy.grafana.dashboard >deploy/grafana/dashboard.json
 	@$(BIN)/python -m deploy.prometheus.operator_rules >deploy/kubernetes/components/pod-monitor/prometheusrule.yaml
 

@@ -8,7 +8,7 @@ import yaml
 from deploy.prometheus.operator_rules import rule_object
 from tests.deploy.prometheus_support import ROOT, RULES, alert_rules, hastened, needs_promtool
 
-from tunemill.telemetry.metric_table import ANSWERED, HISTOGRAMS, METRICS
+from tunemill.telemetry.metrics.table import ANSWERED, HISTOGRAMS, METRICS
 
 ALERTS = alert_rules()
 NAMES = [rule["alert"] for rule in ALERTS]

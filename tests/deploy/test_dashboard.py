@@ -12,7 +12,7 @@ from deploy.grafana.queries import NO_TEXT
 from tests.deploy.dashboard_support import DASHBOARD, panels, queries
 
 from tunemill.model import RunState
-from tunemill.telemetry.metric_table import ANSWERED, HISTOGRAMS, METRICS
+from tunemill.telemetry.metrics.table import ANSWERED, HISTOGRAMS, METRICS
 
 PANELS = panels()
 COLUMNS = 24

@@ -2,9 +2,9 @@
 
 from tests.house.house_support import ROOT
 
-from tunemill.telemetry.metric_kinds import Kind
-from tunemill.telemetry.metric_table import HISTOGRAMS, METRICS
-from tunemill.telemetry.metrics_page import page
+from tunemill.telemetry.metrics.kinds import Kind
+from tunemill.telemetry.metrics.table import HISTOGRAMS, METRICS
+from tunemill.telemetry.metrics.table_page import page
 
 
 def test_the_page_is_what_the_code_gives() -> None:

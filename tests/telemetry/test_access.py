@@ -4,7 +4,7 @@ import pytest
 
 from tunemill.errors import ArgumentError
 from tunemill.telemetry import Access, Address, PageToken, parse_token
-from tunemill.telemetry.access import Admitted, Asked, Refused
+from tunemill.telemetry.http.access import Admitted, Asked, Refused
 
 TOKEN = PageToken("correct-horse-battery")
 HERE = Access(address=Address("127.0.0.1", 9400), is_loopback=True, token=None)

@@ -21,7 +21,7 @@ from tunemill.telemetry import (
     make_display,
     print_progress,
 )
-from tunemill.telemetry.redrawn import Redrawn
+from tunemill.telemetry.display.redrawn import Redrawn
 
 
 class Terminal(io.StringIO):

@@ -23,9 +23,9 @@ from tests.telemetry.samples import (
 from tunemill.answers import outcome_of
 from tunemill.model import Completion, RunState, WaitReason
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.http import encoded_metrics
-from tunemill.telemetry.metric_table import ANSWERED, OUTCOMES, RESULTS, TOKEN_KINDS
-from tunemill.telemetry.metrics import RunMetrics
+from tunemill.telemetry.http.server import encoded_metrics
+from tunemill.telemetry.metrics.registry import RunMetrics
+from tunemill.telemetry.metrics.table import ANSWERED, OUTCOMES, RESULTS, TOKEN_KINDS
 
 Labels = Mapping[str, str]
 

@@ -9,7 +9,7 @@ from tests.support.ports import free_port
 from tests.telemetry.samples import COMPLETED, EVENTS, STATISTICS
 
 from tunemill.telemetry import RunMetrics
-from tunemill.telemetry.otlp import otlp_export
+from tunemill.telemetry.metrics.otlp import otlp_export
 
 metrics_service = pytest.importorskip(
     "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2", reason="the extra otlp is not installed"
@@ -89,7 +89,7 @@ def test_a_collector_that_is_not_there_is_an_error_with_its_reason(
 ) -> None:
     """For whoever pushes to make one warning of: the exporter's own lines go nowhere else."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setattr("tunemill.telemetry.otlp.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("tunemill.telemetry.metrics.otlp.TIMEOUT_S", 0.5)
     with pytest.raises(OSError, match="Failed to export metrics batch"):
         otlp_export(lambda: NOW_S)(tuple(_registry().collect()))
     assert caplog.records == []

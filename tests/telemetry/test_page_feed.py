@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import orjson
 
 from tunemill.model import JsonObject
-from tunemill.telemetry.page.feed import QUEUE_MAX, READERS_MAX, Feed
+from tunemill.telemetry.http.page.feed import QUEUE_MAX, READERS_MAX, Feed
 
 
 class _Counted:

@@ -5,9 +5,9 @@ from importlib import resources
 
 import pytest
 
-from tunemill.telemetry.page import routes
+from tunemill.telemetry.http.page import routes
 
-FILES = resources.files("tunemill.telemetry.page")
+FILES = resources.files("tunemill.telemetry.http.page")
 SCRIPTS = ("page.js", "paint.js", "charts.js", "answers.js")
 CONTRAST_MIN = 4.5  # of text, in WCAG 2.2 at level AA
 _SINKS = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|\.style\b|DOMParser")

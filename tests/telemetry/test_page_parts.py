@@ -14,9 +14,9 @@ from tests.telemetry.samples import COMPLETED, EVENTS, FAILED, FINISHED, KEY, ST
 from tunemill.events import CircuitChanged
 from tunemill.model import Lane, RunState, picodollars
 from tunemill.statistics import LimitLevel, RunStatistics
-from tunemill.telemetry.page.answers import KEPT, PER_SECOND, PROMPT_CHARS_MAX, TEXT_CHARS_MAX, LatestAnswers
-from tunemill.telemetry.page.history import ROOM, History, LaneRates, Sample
-from tunemill.telemetry.page.picture import picture, sample
+from tunemill.telemetry.http.page.answers import KEPT, PER_SECOND, PROMPT_CHARS_MAX, TEXT_CHARS_MAX, LatestAnswers
+from tunemill.telemetry.http.page.history import ROOM, History, LaneRates, Sample
+from tunemill.telemetry.http.page.picture import picture, sample
 from tunemill.telemetry.recent import RecentEvents
 
 HOSTILE = f"<img src=x onerror=alert(1)>\u202egnp\x1b[31m\x00 {KEY} </script>"

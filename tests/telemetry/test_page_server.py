@@ -12,7 +12,7 @@ from tests.telemetry.samples import COMPLETED, STATISTICS, page_of
 
 from tunemill.model import RunState
 from tunemill.telemetry import Address, PageToken, RunMetrics, RunPage, status_server
-from tunemill.telemetry.page.feed import READERS_MAX
+from tunemill.telemetry.http.page.feed import READERS_MAX
 
 TOKEN = PageToken("correct-horse-battery")
 SHOWN = ("/", "/page.css", "/page.js", "/paint.js", "/charts.js", "/answers.js", "/icon.svg", "/status", "/events")

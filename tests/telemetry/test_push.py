@@ -15,8 +15,9 @@ from tests.telemetry.samples import COMPLETED, FINISHED, STATISTICS
 
 from tunemill.clock import SystemClock
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry import RunMetrics, push, run_logger
-from tunemill.telemetry.push import Push, push_gateway, pushing
+from tunemill.telemetry import RunMetrics, run_logger
+from tunemill.telemetry.metrics import push
+from tunemill.telemetry.metrics.push import Push, push_gateway, pushing
 
 OFTEN_S = 0.02
 SELDOM_S = 3600.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from tunemill.telemetry import LineSink
-from tunemill.telemetry.sink import Room
+from tunemill.telemetry.logs.sink import Room
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from tunemill.events import BudgetShort, CircuitChanged, DatasetBuilt, Event, Fi
 from tunemill.model import JsonObject, Lane, RunState, picodollars
 from tunemill.statistics import Money, RequestCounts, RunStatistics
 from tunemill.telemetry import answer_panel, completion_panel
-from tunemill.telemetry.pieces import Bar, Excerpt, Part, sparkline
+from tunemill.telemetry.display.pieces import Bar, Excerpt, Part, sparkline
+from tunemill.telemetry.display.view import final_frame, live_frame
 from tunemill.telemetry.recent import RecentEvents
-from tunemill.telemetry.view import final_frame, live_frame
 
 WIDTHS = (40, 80, 200)
 HOSTILE = f"\x1b[31mred\x1b]0;title\x07 [bold]not bold[/] \u202edne eht\u202c {KEY} " + "y" * 5_000

@@ -35,8 +35,8 @@ from tunemill.telemetry import (
     status_server,
 )
 from tunemill.telemetry.control_socket import Handler, control_socket
-from tunemill.telemetry.otlp import otlp_export
-from tunemill.telemetry.push import Push, push_gateway, pushing
+from tunemill.telemetry.metrics.otlp import otlp_export
+from tunemill.telemetry.metrics.push import Push, push_gateway, pushing
 
 
 class Events:

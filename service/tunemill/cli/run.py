@@ -19,8 +19,8 @@ from tunemill.cli.token import page_token
 from tunemill.errors import ArgumentError
 from tunemill.model import RunState
 from tunemill.telemetry import Address, LogFormat, LogLevel, check_listen, make_console, parse_listen
-from tunemill.telemetry.otlp import check_otlp
-from tunemill.telemetry.push import check_push_gateway
+from tunemill.telemetry.metrics.otlp import check_otlp
+from tunemill.telemetry.metrics.push import check_push_gateway
 from tunemill.telemetry.words import go_on_words
 
 

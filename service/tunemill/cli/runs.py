@@ -13,7 +13,7 @@ from tunemill.app.folder import RUNS
 from tunemill.app.overview import RunLine, UnreadableRun, overview, run_folders
 from tunemill.cli.output import page, print_json, print_line, talk
 from tunemill.telemetry import dollars, one_line
-from tunemill.telemetry.view import STATE_STYLES
+from tunemill.telemetry.display.view import STATE_STYLES
 from tunemill.telemetry.words import ago_words, percent, state_words
 
 _COLUMNS_ANY = 1_000  # where nobody's screen ends

@@ -4,16 +4,8 @@ Everything in here subscribes to `tunemill.events` or reads `tunemill.statistics
 stages knows that it exists.
 """
 
-from tunemill.telemetry.access import TOKEN_VARIABLE, Access, PageToken, parse_token
-from tunemill.telemetry.http import status_server
-from tunemill.telemetry.listen import Address, check_listen, parse_listen
-from tunemill.telemetry.log_formats import LogFormat, format_for
-from tunemill.telemetry.log_lines import RunEnd, log_events, log_run_ended
-from tunemill.telemetry.logs import LogLevel, configure_logs, run_logger
-from tunemill.telemetry.metrics import RunMetrics
-from tunemill.telemetry.page import RunPage
-from tunemill.telemetry.panels import answer_panel, completion_panel
-from tunemill.telemetry.progress import (
+from tunemill.telemetry.display.panels import answer_panel, completion_panel
+from tunemill.telemetry.display.progress import (
     Display,
     LineDisplay,
     LiveDisplay,
@@ -23,8 +15,16 @@ from tunemill.telemetry.progress import (
     make_display,
     print_progress,
 )
+from tunemill.telemetry.http.access import TOKEN_VARIABLE, Access, PageToken, parse_token
+from tunemill.telemetry.http.listen import Address, check_listen, parse_listen
+from tunemill.telemetry.http.page import RunPage
+from tunemill.telemetry.http.server import status_server
+from tunemill.telemetry.logs.formats import LogFormat, format_for
+from tunemill.telemetry.logs.lines import RunEnd, log_events, log_run_ended
+from tunemill.telemetry.logs.setup import LogLevel, configure_logs, run_logger
+from tunemill.telemetry.logs.sink import LineSink
+from tunemill.telemetry.metrics.registry import RunMetrics
 from tunemill.telemetry.safe_text import harmless, mask_secrets, one_line
-from tunemill.telemetry.sink import LineSink
 from tunemill.telemetry.words import dollars, duration, progress_line, waiting_words
 
 __all__ = [

@@ -6,7 +6,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tunemill.events import Completed
-from tunemill.telemetry.pieces import cleaned, cleaned_line
+from tunemill.telemetry.display.pieces import cleaned, cleaned_line
 from tunemill.telemetry.words import dollars, duration
 
 _PANEL_CHARS_MAX = 20_000

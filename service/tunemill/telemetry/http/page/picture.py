@@ -10,8 +10,8 @@ from itertools import islice
 from tunemill.events import CircuitChanged, Failed, FineTuneChanged
 from tunemill.model import FailureKind, Json, JsonObject, Lane, Picodollars, RunState, picodollars, usd
 from tunemill.statistics import LimitLevel, Money, RunStatistics
-from tunemill.telemetry.page.answers import LABEL_CHARS_MAX, MESSAGE_CHARS_MAX, shown_line
-from tunemill.telemetry.page.history import LaneRates, Sample
+from tunemill.telemetry.http.page.answers import LABEL_CHARS_MAX, MESSAGE_CHARS_MAX, shown_line
+from tunemill.telemetry.http.page.history import LaneRates, Sample
 from tunemill.telemetry.recent import RecentEvents
 from tunemill.telemetry.verdict import verdict
 from tunemill.telemetry.words import (

@@ -19,11 +19,11 @@ from structlog.typing import FilteringBoundLogger
 
 from tunemill.events import Event
 from tunemill.statistics import RunStatistics
+from tunemill.telemetry.display.redrawn import Redrawn, clear_reflowed
+from tunemill.telemetry.display.terminal import without_caret_c
+from tunemill.telemetry.display.view import final_frame, live_frame
+from tunemill.telemetry.logs.sink import LineSink, Room
 from tunemill.telemetry.recent import RecentEvents
-from tunemill.telemetry.redrawn import Redrawn, clear_reflowed
-from tunemill.telemetry.sink import LineSink, Room
-from tunemill.telemetry.terminal import without_caret_c
-from tunemill.telemetry.view import final_frame, live_frame
 from tunemill.telemetry.words import progress_line
 
 _LIVE_PERIOD_S = 0.125

@@ -34,8 +34,8 @@ from tunemill.events import (
     StateChanged,
 )
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.metric_kinds import Described, DescribedHistogram, Kind
-from tunemill.telemetry.metric_table import ANSWER_TOKENS, ATTEMPT_DURATION, JOURNAL_COMMIT, METRICS, RETRY_DELAY
+from tunemill.telemetry.metrics.kinds import Described, DescribedHistogram, Kind
+from tunemill.telemetry.metrics.table import ANSWER_TOKENS, ATTEMPT_DURATION, JOURNAL_COMMIT, METRICS, RETRY_DELAY
 
 
 class RunMetrics:

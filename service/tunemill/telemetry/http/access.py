@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tunemill.errors import ArgumentError
-from tunemill.telemetry.listen import Address
+from tunemill.telemetry.http.listen import Address
 
 TOKEN_CHARS_MIN = 16
 TOKEN_CHARS_MAX = 1_000

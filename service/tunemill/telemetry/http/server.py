@@ -17,10 +17,10 @@ from prometheus_client.exposition import choose_encoder
 
 from tunemill.model import Json, RunState
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.access import Access, PageToken
-from tunemill.telemetry.listen import Address, is_loopback, listening_socket
-from tunemill.telemetry.page import RunPage
-from tunemill.telemetry.page.feed import READERS_MAX
+from tunemill.telemetry.http.access import Access, PageToken
+from tunemill.telemetry.http.listen import Address, is_loopback, listening_socket
+from tunemill.telemetry.http.page import RunPage
+from tunemill.telemetry.http.page.feed import READERS_MAX
 
 if TYPE_CHECKING:  # loaded by whoever listens
     import uvicorn
@@ -87,7 +87,7 @@ def _application(
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from tunemill.telemetry.page.routes import guarded, page_routes
+    from tunemill.telemetry.http.page.routes import guarded, page_routes
 
     async def metrics(request: Request) -> Response:
         body, content_type = encoded_metrics(registry, request.headers.get("accept", ""))

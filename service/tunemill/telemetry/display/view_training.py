@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tunemill.model import JsonObject, picodollars
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.pieces import cleaned_line, sparkline
+from tunemill.telemetry.display.pieces import cleaned_line, sparkline
 from tunemill.telemetry.recent import RecentEvents
 from tunemill.telemetry.words import counts_words, dollars, fine_tune_status
 

@@ -11,10 +11,10 @@ from tunemill.clock import Clock
 from tunemill.events import Completed, Event, StateChanged
 from tunemill.model import Json, JsonObject
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.page.answers import PER_SECOND, LatestAnswers
-from tunemill.telemetry.page.feed import Feed
-from tunemill.telemetry.page.history import History
-from tunemill.telemetry.page.picture import picture, sample
+from tunemill.telemetry.http.page.answers import PER_SECOND, LatestAnswers
+from tunemill.telemetry.http.page.feed import Feed
+from tunemill.telemetry.http.page.history import History
+from tunemill.telemetry.http.page.picture import picture, sample
 from tunemill.telemetry.recent import RecentEvents
 
 PERIOD_S = 1.0

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tunemill.telemetry.access import Access, Admitted, Asked, PageToken, Refused
-from tunemill.telemetry.page.run_page import RunPage
+from tunemill.telemetry.http.access import Access, Admitted, Asked, PageToken, Refused
+from tunemill.telemetry.http.page.run_page import RunPage
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

@@ -16,7 +16,7 @@ from prometheus_client.samples import Sample
 
 from tunemill import __version__
 from tunemill.errors import ArgumentError
-from tunemill.telemetry.push import TIMEOUT_S, Push
+from tunemill.telemetry.metrics.push import TIMEOUT_S, Push
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData, NumberDataPoint

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tunemill import __version__
 from tunemill.model import FailureKind, RunState, WaitReason, usd
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.metric_kinds import (
+from tunemill.telemetry.metrics.kinds import (
     OTHER,
     Described,
     DescribedHistogram,

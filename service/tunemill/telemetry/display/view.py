@@ -13,9 +13,9 @@ from rich.text import Text
 from tunemill.events import CircuitChanged, Failed
 from tunemill.model import Lane, Picodollars, RunState, usd
 from tunemill.statistics import Money, RunStatistics
-from tunemill.telemetry.pieces import Bar, Excerpt, Part, cleaned, cleaned_line
+from tunemill.telemetry.display.pieces import Bar, Excerpt, Part, cleaned, cleaned_line
+from tunemill.telemetry.display.view_training import add_later_phases
 from tunemill.telemetry.recent import RecentEvents
-from tunemill.telemetry.view_training import add_later_phases
 from tunemill.telemetry.words import (
     budget_short_words,
     budget_words,

@@ -14,10 +14,10 @@ from typing import IO, Any, Literal, TypeAlias
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from tunemill.telemetry.library_logs import forward_library_logs
-from tunemill.telemetry.log_formats import LogFormat, format_for, renderers
+from tunemill.telemetry.logs.formats import LogFormat, format_for, renderers
+from tunemill.telemetry.logs.libraries import forward_library_logs
+from tunemill.telemetry.logs.sink import LineSink
 from tunemill.telemetry.safe_text import mask_secrets
-from tunemill.telemetry.sink import LineSink
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 

@@ -1,13 +1,13 @@
 """The page that describes the metrics, made from the table that the metrics themselves are made from.
 
-python -m tunemill.telemetry.metrics_page > deploy/METRICS.md
+python -m tunemill.telemetry.metrics.table_page > deploy/METRICS.md
 """
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunemill.telemetry.metric_kinds import Described, DescribedHistogram, Since
-from tunemill.telemetry.metric_table import HISTOGRAMS, METRICS
+from tunemill.telemetry.metrics.kinds import Described, DescribedHistogram, Since
+from tunemill.telemetry.metrics.table import HISTOGRAMS, METRICS
 
 _HEAD = """\
 # Metrics
