@@ -61,6 +61,7 @@ def test_a_kill_after_the_deed_and_before_its_reply_makes_no_second_job(
         _assert_one_job(tmp_path, server.books())
 
 
+@pytest.mark.torture
 def test_running_a_finished_run_again_sends_nothing(tmp_path: Path) -> None:
     """Neither completions nor files nor jobs."""
     recipe = _recipe(tmp_path)

@@ -187,6 +187,7 @@ def test_the_report_shows_hostile_answers_as_text(browser: Any, hostile_run: Run
         seen.check()
 
 
+@pytest.mark.torture
 def test_the_token_is_written_down_nowhere(browser: Any, hostile_run: Run) -> None:
     """Neither in the log, which says where the page is, nor in the run folder."""
     with watched(browser) as seen:
@@ -206,6 +207,7 @@ def _content(path: Path) -> bytes:
         return b""
 
 
+@pytest.mark.torture
 def test_the_last_picture_stays_when_the_process_is_gone(browser: Any, hostile_run: Run) -> None:
     """It says so, and keeps what it has. The last test of the module: it ends the run."""
     with watched(browser) as seen:

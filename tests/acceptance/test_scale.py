@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.running import command, environment, grid_recipe
 from tests.support.simulator import Simulator
 
-FEW, MANY = 300, 4_000
+FEW, MANY = 300, 3_000
 GROWTH_MIB_MAX = 15.0
 LIMITS = "[limits]\nconcurrency = 64\n[budget]\nusd = 100.0"
 

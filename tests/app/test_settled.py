@@ -75,6 +75,25 @@ async def test_a_killed_run_goes_on_behind_what_was_settled(
     assert len(walked) > 2
 
 
+async def test_a_run_that_is_killed_after_its_last_word_is_whole(killed: tuple[Run, list[Path]]) -> None:
+    """Its last snapshot is from before its last answers; nothing is walked again, and yet all is counted."""
+    run, copies = killed
+    first, _ = await run.again()
+    last_words = {path.name: path.read_bytes() for path in run.folder.journal.glob("*.jsonl")}
+    under_way = 0
+    for copy in list(copies)[:-1]:
+        run.folder = RunFolder(copy)
+        mark = last_mark(run.folder.journal)
+        assert mark is not None
+        under_way += len(mark.walk["unsettled"])
+        for name, content in last_words.items():
+            (run.folder.journal / name).write_bytes(content)
+        again, sent = await run.again()
+        assert sent == 0
+        assert figures(again)[3]["requests"] == figures(first)[3]["requests"]
+    assert under_way
+
+
 async def test_other_inputs_void_what_was_settled(killed: tuple[Run, list[Path]]) -> None:
     """Also when the process that had them was killed before it took a snapshot of its own."""
     run, copies = killed

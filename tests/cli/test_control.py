@@ -237,6 +237,7 @@ def test_a_prompt_can_be_improved_in_mid_run(tales: Shell, simulator: Simulator)
     assert all("With great care" in prompt for prompt in prompts(tales))
 
 
+@pytest.mark.torture
 def test_a_run_that_was_reloaded_is_not_taken_for_one_that_saw_the_recipe_through(
     tales: Shell, simulator: Simulator
 ) -> None:
@@ -291,7 +292,7 @@ def test_a_recipe_that_is_as_it_was_changes_nothing(busy: Shell) -> None:
 @pytest.mark.parametrize(
     "trouble",
     [
-        "at the throttle",
+        pytest.param("at the throttle", marks=pytest.mark.torture),
         pytest.param("in an outage", marks=pytest.mark.torture),
         pytest.param("in a backoff", marks=pytest.mark.torture),
     ],

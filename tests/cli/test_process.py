@@ -120,13 +120,12 @@ def test_watching_can_be_stopped(shell: Shell) -> None:
         env = shell.env(OPENAI_BASE_URL=slow.base_url)
         shell.write("films.toml", RECIPE)
         assert shell.run("run", "films.toml", "--until", "submit", OPENAI_BASE_URL=slow.base_url).code == 0
-        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            with started("watch", "films", cwd=shell.cwd, env=env) as process:
-                assert process.stderr is not None
-                assert any(b"job" in line for line in process.stderr)  # reads as far as that
-                process.send_signal(number)
-                process.communicate(timeout=DEADLINE_S)
-            assert process.returncode == code
+        with started("watch", "films", cwd=shell.cwd, env=env) as process:
+            assert process.stderr is not None
+            assert any(b"job" in line for line in process.stderr)  # reads as far as that
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130
         assert slow.books()["jobs_created"] == 1
 
 

@@ -38,6 +38,7 @@ def test_the_shape_is_the_documented_one() -> None:
         "waiting_for": {"requests_per_minute": 12},
         "eta_s": 340.0,
         "requests": {"planned": 512, "completed": 200, "failed": 1, "waiting": 247, "in_flight": 64},
+        "failures": {},
         "usd": {"settled": 0.41, "uncertain": 0.002, "reserved": 0.05, "budget": 25.0, "forecast": 1e-12},
         "tokens": {"input": 41200, "cached_input": 0, "output": 180500, "reasoning": 0},
         "rate": {"requests_per_minute": 498.2, "tokens_per_minute": 181000},

@@ -24,8 +24,10 @@ from tests.support.clock import ManualClock
 from tunemill.errors import RunFolderError
 from tunemill.journal import (
     Ended,
+    Index,
     Journal,
     Line,
+    Location,
     Opened,
     RequestState,
     SourceEnded,
@@ -341,3 +343,22 @@ async def test_slots_have_the_same_keys_in_every_process(folder: Path) -> None:
     from tunemill.journal.known import slot_key
 
     assert slot_key(key_of("0123456789abcdef" * 2), "plot", 7) == -8323511736057575077
+
+
+def test_a_copy_that_has_not_begun_is_given_up_where_the_tables_are_needed(tmp_path: Path) -> None:
+    """Who needs them may be the thread that would have let it begin. The next copy holds everything."""
+    index = Index(tmp_path / ".index")
+    index.put_row(0, row_id(0), Location(1, 0, 10))
+    index.freeze()
+    index.put_row(1, row_id(1), Location(1, 10, 10))
+    assert index.slots_in(RequestState.COMPLETED) == 0
+    with pytest.raises(OSError, match="needed the tables"):
+        index.copy_to(tmp_path / "copy")
+    assert index.is_changed
+    index.freeze()
+    index.copy_to(tmp_path / "copy")
+    assert not index.is_changed
+    index.close()
+    copied = Index(tmp_path / "copy", is_image=True)
+    assert copied.positions() == 2
+    copied.close()

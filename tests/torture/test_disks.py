@@ -85,8 +85,9 @@ def test_a_disk_that_fails_at_every_call(bench: Bench, error: str, part: int, fi
 
 
 @IN_ONE_PLACE
+@pytest.mark.torture
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("bytes_max", [20_000, pytest.param(1, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("bytes_max", [20_000, 1])
 def test_files_that_may_not_grow(bench: Bench, bytes_max: int) -> None:
     """A real limit on the size of files (EFBIG, as a quota or a file system's own limit gives it)."""
     case = bench.case()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.torture import Figures
 from tests.torture.lives import Life
 
-IN_SHORT = 40
+IN_SHORT = 20
 PARTS = 8
 IN_A_PART = 500
 

@@ -164,7 +164,9 @@ class LiveFigures:
 def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...], inputs: str | None = None) -> Counts:
     """What the journal says of the places of the rows that are in the source, before anything is walked again.
 
-    Where a process with these `inputs` left how far it had come, with what was answered since; else all are counted.
+    Where a process with these `inputs` left how far it had come, with what was answered since: too few by the
+    answers that rows under way had then. Without `inputs`, only a mark of a whole run is taken for it. Else all places
+    are counted.
     """
     settled = settled_whole(journal) if inputs is None else settled_before(journal, inputs)
     if settled is None or journal.mark is None:

@@ -253,7 +253,7 @@ def live_figures(
     budget: Budget,
     simulated: bool,
     clock: Clock,
-    inputs: str,
+    inputs: str | None,
 ) -> LiveFigures:
     """The figures of a run that is about to start, with what its journal already has."""
     planned = rows * opened.planner.chain.requests_per_row

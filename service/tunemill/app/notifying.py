@@ -228,8 +228,10 @@ class _Teller:
             self._failed(notice, outcome.problem)
 
     async def _pause(self, seconds: float) -> None:
-        """Between two attempts: as long as that, or until the run has ended."""
-        if not self._is_over:
+        """Between two attempts: as long as that, or until the run ends, which is answered by one attempt at once."""
+        if self._is_over:
+            await self._clock.sleep(seconds)
+        else:
             await wait_for(self._hurry, self._clock, seconds)
 
     def _failed(self, notice: Notice, problem: str) -> None:

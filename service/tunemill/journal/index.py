@@ -61,8 +61,10 @@ class Index:
         self._pending = Pending()
         self._puts = 0  # what is pending, at most
         self.puts_max = PENDING_MAX
-        self._is_still = threading.Event()  # the tables are not being copied
+        self._is_still = threading.Event()  # the tables are not frozen
         self._is_still.set()
+        self._turn = threading.Lock()  # for whoever begins a copy, or gives up one that has not begun
+        self._is_copying = False
         self._descriptor = -1
         if path is not None and not is_image:
             path.unlink(missing_ok=True)  # a process that was killed between creating and unlinking left it
@@ -83,7 +85,7 @@ class Index:
 
     def close(self) -> None:
         """Forget everything, after a copy that is being made."""
-        self._is_still.wait()
+        self._wait_for_copy()
         self._db.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -99,7 +101,7 @@ class Index:
     def freeze(self) -> None:
         """Leave the tables as they are now, until `copy_to` is done. What is put meanwhile waits in memory.
 
-        Raises RunFolderUnwritable.
+        A copy that has not begun when somebody needs the tables is given up. Raises RunFolderUnwritable.
         """
         self._flush()
         try:
@@ -110,8 +112,13 @@ class Index:
         self._is_still.clear()
 
     def copy_to(self, path: Path) -> str:
-        """Copy what was frozen to a file; its digest. May be called in any thread. Raises OSError."""
+        """Copy what was frozen to a file; its digest. May be called in any thread. Raises OSError, also where the copy
+        was given up."""
         digest = blake2b(digest_size=_DIGEST_BYTES)
+        with self._turn:
+            if self._is_still.is_set():
+                raise OSError("somebody needed the tables before they were copied")
+            self._is_copying = True
         try:
             with path.open("wb") as copy:
                 at = 0
@@ -127,11 +134,20 @@ class Index:
 
     def thaw(self) -> None:
         """No copy is to be made (any more)."""
+        self._is_copying = False
         self._is_still.set()
 
     def spoiled(self) -> None:
         """The copy came to nothing: what it would have held has to be copied the next time."""
         self._is_written = True
+
+    def _wait_for_copy(self) -> None:
+        """Until the tables are free. A copy that has not begun may be waiting for this very thread: it is given up."""
+        with self._turn:
+            if not self._is_still.is_set() and not self._is_copying:
+                self.spoiled()
+                self.thaw()
+        self._is_still.wait()
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -270,7 +286,7 @@ class Index:
 
     def _flush(self) -> None:
         """Write what waits; where a copy is being made, after it."""
-        self._is_still.wait()
+        self._wait_for_copy()
         pending = self._pending
         if not self._db.in_transaction:
             self._one("BEGIN")
