@@ -41,6 +41,7 @@ def test_every_fault_at_five_percent_leaves_no_row_unnamed(tmp_path: Path) -> No
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.torture
 def test_nobody_there_from_the_start_is_waited_for_and_said(tmp_path: Path) -> None:
     """The log says within seconds what is waited for; after outage_max_s it is exit 5 with the sentence; no row has
     failed, and the same run finishes when there is somebody."""

@@ -101,7 +101,9 @@ def test_a_full_disk_ends_everybody_and_loses_nothing(tmp_path: Path) -> None:
     _expect_a_full_disk(keep / "journal", said)
 
 
-@pytest.mark.parametrize(("lines", "answer_bytes"), [(100_000, 20), (1_200, 100_000)])
+@pytest.mark.parametrize(
+    ("lines", "answer_bytes"), [pytest.param(200_000, 20, marks=pytest.mark.torture), (1_200, 100_000)]
+)
 def test_replay_takes_little_memory(tmp_path: Path, lines: int, answer_bytes: int) -> None:
     """Neither many lines nor long ones: the index is on disk, and lines are held a few MB at a time."""
     ran("make", tmp_path / "journal", lines, answer_bytes)

@@ -82,6 +82,7 @@ def test_what_the_model_cannot_read_is_a_400(server: Simulator) -> None:
     assert chat(server.port, max_tokens=5, response_format={"type": "nonsense"}).status == 400
 
 
+@pytest.mark.torture
 def test_more_requests_than_slots_are_all_answered(server: Simulator) -> None:
     """The others wait their turn; the books count every one."""
     server.reset_books()
