@@ -11,6 +11,7 @@ FAILING = """\
 import random
 import pytest
 
+@pytest.mark.torture
 def test_that_fails(torture_seed, figures):
     figures.say(drawn=random.Random(torture_seed).random())
     assert not torture_seed
