@@ -58,7 +58,8 @@ image_size() {
 import json, sys
 wanted = sys.argv[1]
 for image in json.load(sys.stdin):
-    if any(name in (wanted, f"localhost/{wanted}:latest", f"localhost/{wanted}") for name in image["names"] or ()):
+    called = {name.removeprefix("localhost/").removesuffix(":latest") for name in image["names"] or ()}
+    if wanted.removeprefix("localhost/").removesuffix(":latest") in called:
         print(image.get("size", "unknown"))
         break' "$1") ;;
         *) bytes=$("$ENGINE" image inspect --format '{{.Size}}' "$1") ;;
