@@ -42,9 +42,9 @@ demo: $(READY)
 	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --until tuned --run-dir $(DEMO)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
-# Twice as many workers as the smallest machine has cores: at any time some of them wait for a child process.
+# Three workers on two cores: at any time some of them wait for a child process. A fourth only gets in the way.
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 torture: export TUNEMILL_SOAK_S := $(or $(SOAK),180)
 torture: $(READY)
