@@ -1,7 +1,8 @@
 """A run that looks at itself while it works: `python -m tests.torture.soak_child RECIPE RUN_DIR SECONDS EVERY_S`.
 
-One line of JSON for each look: seconds, answers, resident bytes, open files, files of the journal among them, tasks,
-threads. After SECONDS the process asks itself to stop, as a container's SIGTERM would.
+One line of JSON for each look: seconds, bytes of the journal, resident bytes, live blocks of Python's allocator, open
+files, files of the journal among them, tasks, threads. After SECONDS the process asks itself to stop, as a container's
+SIGTERM would.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ def _look(seconds: float, journal: Path) -> None:
         seconds=round(seconds, 2),
         journal_bytes=sum(path.stat().st_size for path in journal.glob("*.jsonl")),
         rss_bytes=int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES,
+        blocks=sys.getallocatedblocks(),
         files=len(links),
         journal_files=sum(link.startswith(str(journal)) for link in links),
         tasks=len(asyncio.all_tasks()),

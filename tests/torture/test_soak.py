@@ -26,8 +26,12 @@ LOOKS = 90
 WARM_UP = 1 / 3  # of the looks: caches fill and pools grow in the beginning
 CONCURRENCY = 64
 FILES_BESIDE = 16
+# What lives is counted, block by block. What is resident holds also what is free and scattered, and an allocator keeps.
+BLOCKS_AN_ANSWER_MAX = 0.01  # nothing at all is kept for ninety-nine answers of a hundred
+BLOCKS_NOISE = 15_000  # what is in flight, and what waits for the index, at the moment of the look
 BYTES_AN_ANSWER_MAX = 16.0  # less than one small object kept for each answer
-NOISE_BYTES = 12 * 1024 * 1024  # what an allocator does by itself, and a short soak cannot tell from growth
+NOISE_BYTES = 16 * 1024 * 1024
+RSS_BYTES_MAX = 200_000_000
 FAULTS = (
     "rate_limit_bare=0.0001",  # few: each is a reason to go slower
     "server_error=0.02",
@@ -40,6 +44,7 @@ FAULTS = (
     "length=0.01",
     "content_filter=0.01",
 )
+GIVEN_UP = ("timeout", "interrupted")
 MORE = f"[limits]\nrequests_per_minute = 120_000\nconcurrency = {CONCURRENCY}\ntimeout_s = 5\nattempts_max = 20\n"
 
 Look = Mapping[str, float]
@@ -70,7 +75,7 @@ def soaked(recipe: Path, run_dir: Path, server: Simulator) -> tuple[list[Look], 
 @pytest.mark.timeout(SECONDS * 3 + 600)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what a process holds is read from /proc")
 def test_nothing_grows_and_the_books_are_equal(tmp_path: Path, torture_seed: int, figures: Figures) -> None:
-    """Memory, files, tasks and threads are flat over the answers given; every answer is in both books, once."""
+    """Memory, files, tasks and threads are flat over the answers given; what came in time is in both books, once."""
     recipe = grid_recipe(tmp_path / "recipe.toml", rows=20_000, max_tokens=60, more=MORE)
     text = recipe.read_text(encoding="utf-8").replace("[steps.params]", "samples = 1000\n[steps.params]")
     recipe.write_text(text, encoding="utf-8")
@@ -84,13 +89,21 @@ def test_nothing_grows_and_the_books_are_equal(tmp_path: Path, torture_seed: int
     journal.close()
     answers = totals.attempts["tale", "completed"]
     measured = _measured(looks, answers)
-    figures.say(seconds=SECONDS, answers=answers, **measured, failed_by_kind=books["failed_by_kind"])
+    failed = books["failed_by_kind"]
+    late = books["delivered"] - answers
+    figures.say(seconds=SECONDS, answers=answers, late=late, **measured, failed_by_kind=failed)
     assert answers > SECONDS, "hardly anything was answered"
-    assert answers == books["delivered"]
+    # An answer that comes after its request's deadline was delivered to nobody. On a machine at rest there is none.
+    late_max = sum(count for (_, kind), count in totals.attempts.items() if kind in GIVEN_UP) - failed["hang"]
+    assert 0 <= late <= max(0, late_max), (answers, books["delivered"], totals.attempts)
     assert not totals.unresolved
     assert totals.settled <= books["picodollars_billed"] <= totals.settled + totals.uncertain
     warm = looks[int(len(looks) * WARM_UP) :]
-    growth = measured["rss_bytes_an_answer"] * answers * (1 - WARM_UP)
+    more = answers * (1 - WARM_UP)
+    growth = measured["blocks_an_answer"] * more
+    assert growth <= BLOCKS_NOISE or measured["blocks_an_answer"] <= BLOCKS_AN_ANSWER_MAX, measured
+    assert measured["rss_mb_most"] <= RSS_BYTES_MAX / 1e6, measured
+    growth = measured["rss_bytes_an_answer"] * more
     assert growth <= NOISE_BYTES or measured["rss_bytes_an_answer"] <= BYTES_AN_ANSWER_MAX, measured
     assert max(look["files"] for look in warm) <= CONCURRENCY * 2 + FILES_BESIDE, measured
     assert max(look["tasks"] for look in warm) <= CONCURRENCY * 2 + FILES_BESIDE, measured
@@ -105,10 +118,15 @@ def _measured(looks: Sequence[Look], answers: int) -> dict[str, Any]:
     """From the looks after the warm-up. The journal's growth stands for the answers at each moment."""
     warm = looks[int(len(looks) * WARM_UP) :]
     bytes_an_answer = looks[-1]["journal_bytes"] / max(1, answers)
-    rss = slope([(look["journal_bytes"] / bytes_an_answer, look["rss_bytes"]) for look in warm])
+    rss, blocks = (
+        slope([(look["journal_bytes"] / bytes_an_answer, look[what]) for look in warm])
+        for what in ("rss_bytes", "blocks")
+    )
     rate = (warm[-1]["journal_bytes"] - warm[0]["journal_bytes"]) / bytes_an_answer
     return {
         "answers_a_second": round(rate / (warm[-1]["seconds"] - warm[0]["seconds"]), 1),
+        "blocks_an_answer": round(blocks, 5),
+        "blocks_from_to": [warm[0]["blocks"], warm[-1]["blocks"]],
         "rss_bytes_an_answer": round(rss, 2),
         "rss_mb": [round(look["rss_bytes"] / 1e6, 1) for look in (warm[0], warm[-1])],
         "rss_mb_most": round(max(look["rss_bytes"] for look in looks) / 1e6, 1),
