@@ -15,6 +15,7 @@ import pytest
 from tests.deploy.prometheus_support import DEADLINE_S, Prometheus, alert_rules, hastened, needs_prometheus
 from tests.support.ports import free_port
 from tests.support.running import grid_recipe, started
+from tests.support.running import run as run_to_its_end
 from tests.support.simulator import Simulator
 from tests.support.torture import Figures
 
@@ -39,22 +40,26 @@ class Scene:
     server: Sequence[str] = ()
     code: int | None = None
     under: Sequence[str] = ()
-    trouble: Callable[[Simulator, Popen[bytes]], object] | None = None
+    trouble: Callable[[Simulator, Popen[bytes], Path], object] | None = None
 
 
-def _silent(server: Simulator, _: Popen[bytes]) -> None:
+def _silent(server: Simulator, _: Popen[bytes], __: Path) -> None:
     server.control(paused=True)
 
 
-def _out(server: Simulator, _: Popen[bytes]) -> None:
+def _out(server: Simulator, _: Popen[bytes], __: Path) -> None:
     server.control(refusing=True)
 
 
-def _without_quota(server: Simulator, _: Popen[bytes]) -> None:
+def _without_quota(server: Simulator, _: Popen[bytes], __: Path) -> None:
     server.control(quota_usd=0)
 
 
-def _killed(_: Simulator, process: Popen[bytes]) -> None:
+def _paused(server: Simulator, _: Popen[bytes], folder: Path) -> None:
+    assert run_to_its_end("pause", folder, base_url=server.base_url, cwd=folder).returncode == 0
+
+
+def _killed(_: Simulator, process: Popen[bytes], __: Path) -> None:
     process.kill()
 
 
@@ -79,6 +84,7 @@ SCENES: Mapping[str, Scene] = {
         alerts=frozenset({"TunemillJournalFailing", "TunemillRunEndedBadly"}),
     ),
     "slow": Scene(under=(sys.executable, str(_SLOW_DISK)), alerts=frozenset({"TunemillJournalSlow"})),
+    "paused": Scene(trouble=_paused, alerts=frozenset({"TunemillRunPaused"})),
     "gone": Scene(trouble=_killed, alerts=frozenset({"TunemillRunVanished"})),
 }
 
@@ -91,7 +97,7 @@ def test_every_alert_has_a_scene() -> None:
 @needs_prometheus
 @pytest.mark.torture
 def test_each_alert_fires_when_its_cause_is_there(tmp_path: Path, figures: Figures) -> None:
-    """Nine runs at once. The one that is well comes to a moment at which nobody is told anything of it; those that came
+    """Ten runs at once. The one that is well comes to a moment at which nobody is told anything of it; those that came
     to their end are there until they are told to go, and go as they would have gone."""
     ports = {name: free_port() for name in SCENES}
     processes: dict[str, Popen[bytes]] = {}
@@ -108,7 +114,7 @@ def test_each_alert_fires_when_its_cause_is_there(tmp_path: Path, figures: Figur
         for name, scene in SCENES.items():
             if scene.trouble is not None:
                 _wait_until(partial(_has_answers, prometheus, name), f"{name} has no answers")
-                scene.trouble(servers[name], processes[name])
+                scene.trouble(servers[name], processes[name], tmp_path / name)
         _all_fire(prometheus)
         _wait_until(lambda: not any("well" in runs for runs in prometheus.firing().values()), "nothing is well")
         for name, scene in SCENES.items():
