@@ -87,6 +87,13 @@ FLAGS = {
         files={"films.toml": RECIPE},
         message="--linger = '-5': is out of range; give seconds, such as 30, or 0 not to wait",
     ),
+    "linger where nothing is served": Mistake(
+        args="run films.toml --linger 90",
+        files={"films.toml": RECIPE},
+        message=(
+            "--linger = '90': there is nothing to go on serving; give --listen as well, such as --listen 127.0.0.1:9400"
+        ),
+    ),
     "no recipe": Mistake(args="run", message="missing argument 'RECIPE'; see `tunemill run --help`"),
     "unknown command": Mistake(args="evalute", message="no such command 'evalute'; see `tunemill --help`"),
     "unknown flag": Mistake(

@@ -9,15 +9,18 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.clock import ManualClock
 from tests.telemetry.samples import COMPLETED, EVENTS, FAILED, FINISHED, KEY, STATISTICS, UNKNOWN
 
-from tunemill.events import CircuitChanged
+from tunemill.events import CircuitChanged, StateChanged
 from tunemill.model import Lane, RunState, picodollars
 from tunemill.statistics import LimitLevel, RunStatistics
 from tunemill.telemetry.http.page.answers import KEPT, PER_SECOND, PROMPT_CHARS_MAX, TEXT_CHARS_MAX, LatestAnswers
 from tunemill.telemetry.http.page.history import ROOM, History, LaneRates, Sample
 from tunemill.telemetry.http.page.picture import picture, sample
+from tunemill.telemetry.http.page.run_page import RunPage
 from tunemill.telemetry.recent import RecentEvents
+from tunemill.telemetry.words import rough_duration
 
 HOSTILE = f"<img src=x onerror=alert(1)>\u202egnp\x1b[31m\x00 {KEY} </script>"
 
@@ -64,6 +67,19 @@ def test_a_day_is_eight_hundred_samples() -> None:
     for second in range(86_400):
         history.add(_sample(second))
     assert len(history) < 800
+
+
+def test_a_run_that_lingers_after_its_end_does_not_grow_older() -> None:
+    """It says how long the run took; until then, how long it has been going on."""
+    clock = ManualClock()
+    ends = [STATISTICS, FINISHED]
+    page = RunPage(lambda: ends[0], prompt_of=lambda _: "", clock=clock)
+    clock.advance(61)
+    assert page.whole()["elapsed"] == f"{rough_duration(61)} so far"
+    ends.pop(0)
+    page.on_event(StateChanged(state=FINISHED.state, reason=""))
+    clock.advance(3_600)
+    assert page.whole()["elapsed"] == f"took {rough_duration(61)}"
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------

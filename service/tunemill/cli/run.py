@@ -82,7 +82,7 @@ def _options(flags: RunFlags) -> RunOptions:
             log_level=cast("LogLevel", flags.log_level),
             listen=None if flags.listen is None else _address(flags.listen),
             token=None if flags.listen is None else page_token(os.environ, flags.token_file),
-            linger_s=flags.linger,
+            linger_s=_linger(flags),
             push_gateway=_gateway(flags.push_gateway),
             otlp=_with_packages(flags.otlp),
         ),
@@ -94,6 +94,17 @@ def _address(text: str) -> Address:
         return parse_listen(text)
     except ArgumentError as error:
         raise ArgumentError(error.problem, mend=error.mend, key=named("--listen"), value=text) from error
+
+
+def _linger(flags: RunFlags) -> float:
+    if flags.linger and flags.listen is None:
+        raise ArgumentError(
+            "there is nothing to go on serving",
+            mend="give --listen as well, such as --listen 127.0.0.1:9400",
+            key=named("--linger"),
+            value=f"{flags.linger:g}",
+        )
+    return flags.linger
 
 
 def _gateway(url: str | None) -> str | None:

@@ -94,7 +94,7 @@ function paint(picture) {
   paintLater(picture);
   paintOutcomes(picture.outcomes);
   tally(picture);
-  say(byId("process"), `This process began at ${clock(picture.began_at, picture.at)}, ${picture.elapsed} ago; tunemill ${picture.version}.`);
+  say(byId("process"), `This process began at ${clock(picture.began_at, picture.at)}; tunemill ${picture.version}.`);
 }
 
 function titleOf(picture) {
@@ -117,10 +117,10 @@ function paintHead(picture) {
   }
 }
 
-function paintProgress({ progress, at, elapsed, grace, is_over: isOver }) {
+function paintProgress({ progress, at, elapsed, grace }) {
   say(byId("percent"), progress.percent);
   say(byId("of"), progress.planned ? `${count(progress.done)} of ${count(progress.planned)} requests` : "nothing to generate");
-  say(byId("eta"), etaWords(progress, at, grace) || (isOver ? `took ${elapsed}` : `${elapsed} so far`));
+  say(byId("eta"), etaWords(progress, at, grace) || elapsed);
   const share = (name) => (progress.planned ? progress[name] / progress.planned : 0);
   bar(byId("bar"), PARTS.slice(0, 3).map((name) => [name, share(name)]));
   byId("bar").setAttribute("aria-label", `${progress.percent} of the requests are done`);

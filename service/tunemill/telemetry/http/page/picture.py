@@ -34,13 +34,14 @@ from tunemill.telemetry.words import (
 
 MODELS_MAX = 6
 OUTCOMES_MAX = 40
-_AT_WORK = frozenset((RunState.RUNNING, RunState.PAUSED, RunState.DRAINING))
+AT_WORK = frozenset((RunState.RUNNING, RunState.PAUSED, RunState.DRAINING))
 _RATE_KINDS = ("requests_per_minute", "tokens_per_minute")
 _KINDS = frozenset(kind.value for kind in FailureKind)
 
 
 def picture(statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float, silent_s: float) -> JsonObject:
-    """The figures in words and numbers. `elapsed_s` is since this process began, `silent_s` as `verdict` has it."""
+    """The figures in words and numbers. `elapsed_s` is from when this process began to the run's end, or until now;
+    `silent_s` as `verdict` has it."""
     said = verdict(statistics, silent_s=silent_s, is_budget_short=recent.budget_short is not None)
     return {
         "run": _label(statistics.run),
@@ -51,7 +52,7 @@ def picture(statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float
         "sentence": said.sentence,
         "reason": _message(statistics.reason),
         "grace": grace_words(statistics),
-        "elapsed": rough_duration(elapsed_s),
+        "elapsed": _elapsed(statistics.state, elapsed_s),
         "trouble": [_trouble(lane, circuit) for lane, circuit in recent.circuits.items()],
         "progress": _progress(statistics),
         "money": _money(statistics.money, recent),
@@ -63,6 +64,11 @@ def picture(statistics: RunStatistics, recent: RecentEvents, *, elapsed_s: float
         "dataset": "" if statistics.dataset is None else counts_words(statistics.dataset),
         "fine_tune": _fine_tune(statistics.fine_tune, recent.fine_tune),
     }
+
+
+def _elapsed(state: RunState, elapsed_s: float) -> str:
+    words = rough_duration(elapsed_s)
+    return f"{words} so far" if state is RunState.IDLE or state in AT_WORK else f"took {words}"
 
 
 def sample(statistics: RunStatistics, *, at: float) -> Sample:
@@ -80,7 +86,7 @@ def sample(statistics: RunStatistics, *, at: float) -> Sample:
 
 def _waiting(statistics: RunStatistics) -> list[Json]:
     """What keeps a run that works from sending; one that has ended waits for nothing."""
-    if statistics.state not in _AT_WORK:
+    if statistics.state not in AT_WORK:
         return []
     return [{"words": words, "count": count} for words, count in waiting_list(statistics.waiting_for)]
 

@@ -14,7 +14,7 @@ from tunemill.statistics import RunStatistics
 from tunemill.telemetry.http.page.answers import PER_SECOND, LatestAnswers
 from tunemill.telemetry.http.page.feed import Feed
 from tunemill.telemetry.http.page.history import History
-from tunemill.telemetry.http.page.picture import picture, sample
+from tunemill.telemetry.http.page.picture import AT_WORK, picture, sample
 from tunemill.telemetry.recent import RecentEvents
 
 PERIOD_S = 1.0
@@ -38,6 +38,7 @@ class RunPage:
         self._history = History()
         self._began_at = clock.wall()
         self._began_s = self._last_answer_s = clock.monotonic()
+        self._ended_s: float | None = None
         self._is_over = False
 
     def on_event(self, event: Event) -> None:
@@ -47,8 +48,9 @@ class RunPage:
             case Completed():
                 self._last_answer_s = self._clock.monotonic()
                 self._answers.heard(event)
-            case StateChanged():  # a rest on purpose is no silence
-                self._last_answer_s = self._clock.monotonic()
+            case StateChanged():
+                self._last_answer_s = self._clock.monotonic()  # a rest on purpose is no silence
+                self._ended_s = None if event.state in AT_WORK else self._last_answer_s
             case _:
                 pass
 
@@ -79,7 +81,8 @@ class RunPage:
 
     def _now(self, statistics: RunStatistics, answers: Sequence[Json]) -> JsonObject:
         now_s = self._clock.monotonic()
-        shown = picture(statistics, self._recent, elapsed_s=now_s - self._began_s, silent_s=now_s - self._last_answer_s)
+        elapsed_s = (now_s if self._ended_s is None else self._ended_s) - self._began_s  # it may linger after its end
+        shown = picture(statistics, self._recent, elapsed_s=elapsed_s, silent_s=now_s - self._last_answer_s)
         return {
             **shown,
             "at": round(self._clock.wall(), 1),
