@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
-from tests.support import torture
+from tests.support import torture, warm
 
 hypothesis.settings.register_profile("tunemill", deadline=None)  # the machine may be busy with something else
 hypothesis.settings.load_profile("tunemill")
@@ -45,8 +45,16 @@ def only_loopback() -> Iterator[list[str]]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """See `tests.support.torture`."""
+    """See `tests.support.torture` and `tests.support.warm`."""
     torture.choose_seed(config.option.markexpr)
+    if not hasattr(config, "workerinput"):
+        warm.begin_session()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """See `tests.support.warm`."""
+    if not hasattr(config, "workerinput"):
+        warm.end_session()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

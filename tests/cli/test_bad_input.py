@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.cli.cli_support import RECIPE, Shell, environment, installed
+from tests.cli.cli_support import RECIPE, Shell, environment, forked, installed
 from tests.support.simulator import Simulator
 
 from tunemill.files import Lock
@@ -543,10 +543,10 @@ def _everything_in(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, one_simulator: Simulator) -> Path:
-    """A folder with a finished run of the recipe, as the installed command leaves it."""
+    """A folder with a finished run of the recipe, as a process leaves it."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "films.toml").write_text(RECIPE)
-    ending = installed("run", "films.toml", "--until", "submit", cwd=folder, env=environment(one_simulator.base_url))
+    ending = forked("run", "films.toml", "--until", "submit", cwd=folder, env=environment(one_simulator.base_url))
     assert ending.code == 0, ending.err
     return folder
 
@@ -738,7 +738,7 @@ def test_a_folder_whose_name_is_no_text(shell: Shell) -> None:
     folder.mkdir()
     (folder / "rows.csv").write_text("a\nx\n")
     (folder / "films.toml").write_text(_with_source('kind = "table"\npath = "rows.csv"', "Plot {{ a }}."))
-    ending = installed("run", "films.toml", cwd=folder, env=shell.env())
+    ending = forked("run", "films.toml", cwd=folder, env=shell.env())
     assert ending.code == 2
     assert ending.err.endswith("films.toml: the name of the folder that it is in is not UTF-8; rename the folder\n")
     assert not (folder / "runs").exists()
@@ -750,7 +750,7 @@ def test_chat_with_a_server_that_is_not_there(spoilt: Path, shell: Shell) -> Non
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     env = shell.env(OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1")
-    ending = installed("chat", "films", "--model", "gpt-4o-mini", cwd=shell.cwd, env=env, stdin="hello")
+    ending = forked("chat", "films", "--model", "gpt-4o-mini", cwd=shell.cwd, env=env, stdin="hello")
     assert ending.code == 5
     assert ending.talk[-1].startswith(f"tunemill: gpt-4o-mini at http://127.0.0.1:{port}/v1: ")
     assert ending.talk[-1].endswith("the key and the model are right (--model names another), and ask again")

@@ -1,7 +1,7 @@
 """Each command as a person uses it, against the simulator, whose books say what was really sent and billed."""
 
 import pytest
-from tests.cli.cli_support import RECIPE, ROWS, Ending, Shell, installed
+from tests.cli.cli_support import RECIPE, ROWS, Ending, Shell, forked
 from tests.support.simulator import Simulator
 
 EXAMPLES = {"movie-plots": 6, "voice": 0, "writing-coach": 3, "synopses": 0}  # with the prompts that a plan shows
@@ -78,7 +78,7 @@ def test_a_run_goes_through_to_the_tuned_model_and_once_is_enough(films: Shell, 
     _done(films.run("run", "films.toml"))
     again = simulator.books()
     assert (again["received"], again["jobs_created"], again["uploads"]) == (ROWS, 1, 2)
-    chat = _done(installed("chat", "films", cwd=films.cwd, env=films.env(), stdin="horror in Peru"))
+    chat = _done(forked("chat", "films", cwd=films.cwd, env=films.env(), stdin="horror in Peru"))
     assert chat.talk[0] == f"{model}: asked with messages as it was trained"
 
 
@@ -183,7 +183,7 @@ def test_a_wrong_key_is_5_and_one_message(shell: Shell) -> None:
     """The provider refuses all of it: no storm, and what to do."""
     with Simulator("--api-key", "sk-the-right-one") as strict:
         shell.write("films.toml", RECIPE)
-        refused = installed("run", "films.toml", cwd=shell.cwd, env=shell.env(OPENAI_BASE_URL=strict.base_url))
+        refused = forked("run", "films.toml", cwd=shell.cwd, env=shell.env(OPENAI_BASE_URL=strict.base_url))
         assert refused.code == 5
         assert refused.talk[-1].startswith("tunemill: ")
         assert refused.talk[-1].endswith("mend it and run again to go on: what was answered is kept")
@@ -363,7 +363,7 @@ def test_chat_answers_line_by_line(films: Shell, simulator: Simulator) -> None:
     simulator.reset_books()
     asked = "horror in Peru\n\nand then?"
     args = ("chat", "films", "--max-tokens", "20", "--model", "gpt-4o-mini")
-    talk = _done(installed(*args, cwd=films.cwd, env=films.env(), stdin=asked))
+    talk = _done(forked(*args, cwd=films.cwd, env=films.env(), stdin=asked))
     assert talk.talk[0] == "gpt-4o-mini: asked with messages as it was trained"
     assert talk.talk[1] == "its prompts were written by this template: {{ genre }} in {{ place }}"
     assert len(talk.out.strip()) > 20
@@ -378,7 +378,7 @@ def test_chat_with_a_completion_model(shell: Shell, simulator: Simulator) -> Non
     _done(shell.run("run", "films.toml", "--until", "build"))
     simulator.reset_books()
     asked = _done(
-        installed("chat", "films", "--model", "babbage-002", cwd=shell.cwd, env=shell.env(), stdin="horror, Peru\n")
+        forked("chat", "films", "--model", "babbage-002", cwd=shell.cwd, env=shell.env(), stdin="horror, Peru\n")
     )
     assert asked.talk[0] == "babbage-002: asked with prompt, separator and stop as it was trained"
     assert simulator.books()["billed"] == 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.cli.cli_support import COMMAND, Shell, installed
+from tests.cli.cli_support import COMMAND, Shell, forked
 from tests.support.simulator import Simulator
 
 TEXTS = (
@@ -86,7 +86,7 @@ def test_what_is_shown_is_harmless_and_the_data_is_whole(shell: Shell) -> None:
     assert _obeyed(people.out) == _obeyed(programs.out) == set()
     assert len(programs.out.splitlines()) == ROWS
     assert {line["text"] for line in programs.lines()} == set(TEXTS)  # every one of them came
-    talked = installed(
+    talked = forked(
         "chat",
         "hostile",
         "--model",

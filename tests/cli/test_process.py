@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.cli_support import COMMAND, RECIPE, ROWS, Shell, installed, started
+from tests.cli.cli_support import COMMAND, RECIPE, ROWS, Shell, forked, installed, started
+from tests.support import warm
 from tests.support.simulator import Simulator
 
 from tunemill.cli.options import variable_of
@@ -69,7 +70,8 @@ def test_the_first_signal_waits_for_what_is_in_flight(
     number: signal.Signals, code: int, films: Shell, simulator: Simulator
 ) -> None:
     """The answers that were paid for are kept; the next run pays for no row twice."""
-    with started("run", "films.toml", "--until", "build", cwd=films.cwd, env=films.env()) as process:
+    begin = warm.cold if number is signal.SIGTERM else warm.popen  # the one that a container's end is, as installed
+    with started("run", "films.toml", "--until", "build", cwd=films.cwd, env=films.env(), begin=begin) as process:
         _until(_some_are_answered(simulator))
         process.send_signal(number)
         _, err = process.communicate(timeout=DEADLINE_S)
@@ -135,7 +137,7 @@ def test_a_killed_run_is_interrupted_on_record(films: Shell, simulator: Simulato
         _until(_some_are_answered(simulator))
         simulator.control(latency_s=60)  # from here on it gets nowhere
         assert films.run("status", "films", "--json").json()["state"] == "running"
-        assert installed("run", "films.toml", cwd=films.cwd, env=films.env()).code == 75
+        assert forked("run", "films.toml", cwd=films.cwd, env=films.env()).code == 75
         process.kill()
         process.communicate()
     status = films.run("status", "films", "--json").json()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.cli_support import RECIPE, Shell, environment, installed, started
+from tests.cli.cli_support import RECIPE, Shell, environment, forked, started
 from tests.support.simulator import Simulator
 
 from tunemill.app import overview
@@ -32,7 +32,7 @@ def finished(one_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("finished")
     (folder / "films.toml").write_text(FILMS)
     one_simulator.control(latency_s=0, faults={})
-    assert installed("run", "films.toml", cwd=folder, env=environment(one_simulator.base_url)).code == 0
+    assert forked("run", "films.toml", cwd=folder, env=environment(one_simulator.base_url)).code == 0
     return folder
 
 

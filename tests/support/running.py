@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.support import warm
+
 KEY = "test-key"
 DEADLINE_S = 100.0
 
@@ -58,16 +60,13 @@ def run(
     *args: str | Path, base_url: str, cwd: Path, deadline_s: float = DEADLINE_S
 ) -> subprocess.CompletedProcess[str]:
     """Run to its end. stdout and stderr are captured."""
-    return subprocess.run(
-        command(*args),
-        cwd=cwd,
-        env=environment(base_url),
-        capture_output=True,
-        text=True,
-        timeout=deadline_s,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    env, pipe = environment(base_url), subprocess.PIPE
+    with warm.popen("tunemill", *map(str, args), cwd=cwd, env=env, stdout=pipe, stderr=pipe) as process:
+        try:
+            out, err = process.communicate(timeout=deadline_s)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out.decode(), err.decode())
 
 
 @contextlib.contextmanager
@@ -76,19 +75,16 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run in the background; killed at the end if it is still there. `under` is a command that starts it in its place,
     `more` are variables of its environment."""
-    process = subprocess.Popen(
-        [*under, *command(*args)],
-        cwd=cwd,
-        env=environment(base_url, **more),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    env, null = environment(base_url, **more), subprocess.DEVNULL
+    if under:
+        process = subprocess.Popen([*under, *command(*args)], cwd=cwd, env=env, stdin=null, stdout=null, stderr=null)
+    else:
+        process = warm.popen("tunemill", *map(str, args), cwd=cwd, env=env, stdout=null, stderr=null)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def kill_after_growth(

@@ -1,13 +1,15 @@
 """A simulator for tests: `with Simulator("--latency-s", "0.05") as server:`. Standard library only, loopback only."""
 
 import json
+import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support import warm
 
 _STOP_DEADLINE_S = 10.0
 
@@ -26,11 +28,14 @@ class Simulator:
         self.model = ""
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tunemill.local", *self._args],
+        start = warm.cold if "llama" in self._args else warm.popen  # its library is not for forks
+        self._process = start(
+            "tunemill.local",
+            *self._args,
+            env=os.environ,
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
