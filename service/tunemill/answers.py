@@ -11,17 +11,19 @@ from tunemill.model import Completion, Json, JsonObject, Usage
 MISSING = "missing"
 
 
-def parse_completion(raw: JsonObject, provider_request_id: str | None = None) -> Completion:
-    """The first choice's text, reason, refusal and tool calls, and the usage of the whole answer."""
-    choice = _first(raw.get("choices"))
+def parse_completion(raw: JsonObject, provider_request_id: str | None = None, *, with_usage: bool = True) -> Completion:
+    """The first choice's text, reason, refusal and tool calls, and the usage of the whole answer. `with_usage` False
+    leaves that out, for who reads a million answers that were counted long ago."""
+    choices = raw.get("choices")
+    choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
     message = _object(choice.get("message"))
     text = message.get("content") if message else choice.get("text")
     return Completion(
-        text=_text_of(text),
+        text=text if isinstance(text, str) else _text_of(text),
         finish_reason=_string(choice.get("finish_reason")) or MISSING,
         refusal=_string(message.get("refusal")),
         tool_calls=_sequence(message.get("tool_calls")),
-        usage=parse_usage(raw.get("usage")),
+        usage=parse_usage(raw.get("usage")) if with_usage else None,
         model=_string(raw.get("model")),
         provider_request_id=provider_request_id,
     )
@@ -52,15 +54,8 @@ def outcome_of(completion: Completion) -> str:
 _KNOWN_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call", MISSING})
 
 
-def _first(choices: Json) -> JsonObject:
-    sequence = _sequence(choices)
-    return _object(sequence[0]) if sequence else {}
-
-
 def _text_of(content: Json) -> str:
-    """Content as a string, or the text parts of a list of parts joined."""
-    if isinstance(content, str):
-        return content
+    """The text parts of a list of parts joined."""
     return "".join(_string(_object(part).get("text")) or "" for part in _sequence(content))
 
 

@@ -90,27 +90,22 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A completion in its place: which request it answers, of which step and sample, and what it cost."""
-
-    request_id: str
-    step: str
-    sample: int
-    completion: Completion
-    cost: Picodollars
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What may become one training example: a row with one answer of every step (none in a recipe without steps).
 
-    `position` is the row's place in the source, counted from 0; `sample` is the last step's sample index.
+    `position` is the row's place in the source, counted from 0; `sample` is the last step's sample index. The answers
+    come without their usage: they were paid long ago.
     """
 
     position: int
     row: Row
     sample: int
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, Completion]
+
+    @property
+    def last(self) -> Completion:
+        """The answer of the last step, where there are steps."""
+        return [*self.answers.values()][-1]
 
 
 class FailureKind(Enum):

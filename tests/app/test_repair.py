@@ -11,9 +11,9 @@ import pytest
 from tests.app.test_unchanged import Run
 from tests.support.simulator import Simulator
 
+from tunemill.app.candidates import candidates
 from tunemill.app.folder import RunFolder
 from tunemill.app.open_run import steps_of
-from tunemill.app.reading import candidates
 from tunemill.cli.repair import repair_command
 from tunemill.errors import RunFolderError
 from tunemill.journal import open_for_reading
@@ -35,7 +35,7 @@ def dataset(run: Run) -> list[object]:
         (
             candidate.position,
             candidate.row,
-            {name: answer.completion.text for name, answer in candidate.answers.items()},
+            {name: answer.text for name, answer in candidate.answers.items()},
         )
         for candidate in candidates(journal, steps_of(load_recipe(run.recipe).recipe))
     ]

@@ -8,7 +8,7 @@ import orjson
 
 from tunemill.dataset import BuildResult, BuildSpec, RunFacts, build
 from tunemill.dataset.formats.base import Render
-from tunemill.model import Answer, Candidate, Completion, FailureKind, Json, Row, RunState
+from tunemill.model import Candidate, Completion, FailureKind, Json, Row, RunState
 from tunemill.recipe.sections import ChatTrain, CleanSection, TrainSection
 from tunemill.statistics import Money, RequestCounts, RunStatistics
 from tunemill.templates import Template, entropy
@@ -20,17 +20,13 @@ def compiled(text: str, key: str) -> Render:
     return Template.parse(text, key=key).render
 
 
-def names_of(row: Row, sample: int) -> Mapping[str, Json]:
+def names_of(row: Row, sample: int) -> dict[str, Json]:
     return {**row.fields, "row_id": row.id, "sample": sample, "entropy": entropy(0, row.id, sample)}
 
 
 def row_of(**fields: Json) -> Row:
     content = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     return Row(id=hashlib.blake2b(content, digest_size=16).hexdigest(), fields=fields)
-
-
-def answer_of(completion: Completion, *, step: str = "story", sample: int = 0) -> Answer:
-    return Answer(request_id="0" * 32, step=step, sample=sample, completion=completion, cost=1_000)
 
 
 def candidate_of(
@@ -48,10 +44,7 @@ def candidate_with(*completions: Completion, position: int = 0, sample: int = 0,
         position=position,
         row=row_of(topic=f"topic {position}") if row is None else row,
         sample=sample,
-        answers={
-            step: answer_of(completion, step=step, sample=sample)
-            for step, completion in zip(steps, completions, strict=False)
-        },
+        answers=dict(zip(steps, completions, strict=False)),
     )
 
 

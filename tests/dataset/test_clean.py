@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.dataset.dataset_support import candidate_of, candidate_with
 
-from tunemill.dataset import Cleaner, Kept, Rejected
+from tunemill.dataset import Cleaner, Rejected
 from tunemill.errors import RecipeError
 from tunemill.model import Completion, Json
 from tunemill.recipe.sections import CleanSection, RejectRule, ReplaceRule
@@ -63,12 +63,12 @@ def test_texts_are_stripped_replaced_in_order_and_stripped_again() -> None:
     """A replacement that lays bare white space leaves none behind."""
     rules = [ReplaceRule(pattern=r"^Feedback:", with_=""), ReplaceRule(pattern="(good) (bad)", with_=r"\2 \1")]
     verdict = cleaner(replace=rules).judge_completions(candidate_of("  Feedback:  good bad\n"))
-    assert verdict == Kept(texts={"story": "bad good"})
+    assert verdict == {"story": "bad good"}
 
 
 def test_without_strip_texts_keep_their_white_space() -> None:
     """strip = false leaves texts as they came."""
-    assert cleaner(strip=False).judge_completions(candidate_of(" a ")) == Kept(texts={"story": " a "})
+    assert cleaner(strip=False).judge_completions(candidate_of(" a ")) == {"story": " a "}
 
 
 @pytest.mark.parametrize(

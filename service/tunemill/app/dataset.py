@@ -2,21 +2,23 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from tunemill.app.candidates import candidates
 from tunemill.app.folder import RunFolder
-from tunemill.app.reading import Outcome, candidates, outcomes
+from tunemill.app.reading import Outcome, outcomes
 from tunemill.clock import Clock
-from tunemill.dataset import BuildResult, BuildSpec, RunFacts, build, is_current, read_report
+from tunemill.dataset import BuildResult, BuildSpec, Names, RunFacts, build, is_current, read_report
 from tunemill.engine import Step
 from tunemill.errors import RecipeError
 from tunemill.files import replacing
 from tunemill.journal import Journal, RequestState
-from tunemill.model import Candidate, FailureKind, Json, JsonObject, Row
+from tunemill.model import Candidate, FailureKind, Json, JsonObject
 from tunemill.recipe import LoadedRecipe, Recipe, recipe_fingerprint
+from tunemill.recipe.sections import TrainSection
 from tunemill.statistics import RunStatistics
 from tunemill.templates import Template, values_for
 
@@ -97,7 +99,7 @@ def build_dataset(
         clean=recipe.clean,
         train=recipe.train,
         compile_template=lambda text, key: Template.parse(text, key=key, file=loaded.path).render,
-        names=partial(_names, recipe.source.seed),
+        names=_names(recipe, recipe.train, loaded.path),
         fingerprint=fingerprint,
         base_model=recipe.fine_tune.model if recipe.fine_tune else "",
         tools=tools if isinstance(tools, list) else (),
@@ -115,5 +117,9 @@ def _until(is_stopped: Callable[[], bool], some: Iterator[Candidate]) -> Iterato
         yield each
 
 
-def _names(seed: int, row: Row, sample: int) -> Mapping[str, Json]:
-    return values_for(row, seed=seed, sample=sample)
+def _names(recipe: Recipe, train: TrainSection, file: Path) -> Names:
+    """What the templates of `[train]` see. `entropy` only where one of them does: it takes as long as to render one."""
+    texts = (getattr(train, key) for key in train.template_keys)
+    has_entropy = any("entropy" in Template.parse(text, key="train", file=file).names for text in texts if text)
+    seed = recipe.source.seed
+    return lambda row, sample: values_for(row, seed=seed, sample=sample, with_entropy=has_entropy)

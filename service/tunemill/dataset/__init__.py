@@ -3,6 +3,7 @@
 It receives values and callables; it knows no settings, no client and no engine.
 """
 
+from tunemill.dataset.assemble import Names
 from tunemill.dataset.build import (
     PAGE_FILE,
     REJECTS_FILE,
@@ -24,7 +25,7 @@ from tunemill.dataset.check import (
     check_pair,
     training_price,
 )
-from tunemill.dataset.clean import Cleaner, Kept, Rejected
+from tunemill.dataset.clean import Cleaner, Rejected
 from tunemill.dataset.current import is_current, read_report
 from tunemill.dataset.formats import format_of
 from tunemill.dataset.inference import INFERENCE_FILE, Inference, read_inference
@@ -49,8 +50,8 @@ __all__ = [
     "Figures",
     "FileRecord",
     "Inference",
-    "Kept",
     "Lengths",
+    "Names",
     "PairReport",
     "Rejected",
     "Report",

@@ -7,8 +7,8 @@ from tunemill.dataset.clean import Cleaner, Rejected
 from tunemill.dataset.formats import Example, Format, Material, Unfit
 from tunemill.model import Candidate, Json, Row
 
-Names: TypeAlias = Callable[[Row, int], Mapping[str, Json]]
-"""What templates see of a row and a sample: its fields, row_id, sample, entropy. Steps' texts are added here."""
+Names: TypeAlias = Callable[[Row, int], dict[str, Json]]
+"""Makes what templates see of a row and a sample: its fields, row_id, sample, entropy. Steps' texts are added here."""
 
 
 class Assembler:
@@ -27,19 +27,17 @@ class Assembler:
         if isinstance(verdict, Rejected):
             return verdict
         try:
-            return self._formatted(candidate, verdict.texts)
+            return self._formatted(candidate, verdict)
         except Unfit as unfit:
             return Rejected(rule=unfit.rule, detail=unfit.detail)
 
     def _formatted(self, candidate: Candidate, texts: Mapping[str, str]) -> Example | Rejected:
-        answers = tuple(candidate.answers.values())
-        material = Material(
-            row=candidate.row,
-            names={**self._names(candidate.row, candidate.sample), **texts},
-            tool_calls=answers[-1].completion.tool_calls if answers else (),
-        )
+        names = self._names(candidate.row, candidate.sample)
+        names.update(texts)
+        tool_calls = candidate.last.tool_calls if candidate.answers else ()
+        material = Material(row=candidate.row, names=names, tool_calls=tool_calls)
         targets = self._format.targets(material)
-        if not answers:  # nothing was generated, so nothing was mended yet
+        if not candidate.answers:  # nothing was generated, so nothing was mended yet
             targets = tuple(self._cleaner.mend(target) for target in targets)
         is_tool_call = self._format.is_tool_call(targets[0], material)
         objection = self._cleaner.judge_target(targets[0], is_tool_call=is_tool_call)

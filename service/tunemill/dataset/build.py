@@ -31,8 +31,6 @@ REJECTS_FILE = "rejects.jsonl"
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
 
-_FILE_OF = {Side.TRAIN: TRAIN_FILE, Side.VALIDATION: VALIDATION_FILE}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSpec:
@@ -95,7 +93,8 @@ def build(
             if isinstance(decision, Rejected):
                 files.write_line(REJECTS_FILE, _reject_line(candidate, decision))
             else:
-                files.write_line(_FILE_OF[decision.side], decision.example.line)
+                name = TRAIN_FILE if decision.side is Side.TRAIN else VALIDATION_FILE
+                files.write_line(name, decision.example.line)
         figures = tally.figures()
         records = _finish(files, spec, facts, figures)
     seconds = monotonic() - started_s
@@ -158,7 +157,7 @@ def _reject_line(candidate: Candidate, rejected: Rejected) -> bytes:
         "rule": rejected.rule,
         "step": rejected.step,
         "detail": rejected.detail,
-        "texts": {step: answer.completion.text for step, answer in candidate.answers.items()},
+        "texts": {step: completion.text for step, completion in candidate.answers.items()},
     }
     if not candidate.answers:
         line["fields"] = candidate.row.fields

@@ -15,20 +15,12 @@ a long text will stall the build. That is the recipe's to avoid.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from tunemill.errors import RecipeError
-from tunemill.model import Answer, Candidate, Completion
+from tunemill.model import Candidate, Completion
 from tunemill.recipe.sections import CleanSection, ReplaceRule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """Nothing objects to the completions. `texts` are the steps' mended texts by step name."""
-
-    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +32,8 @@ class Rejected:
     step: str | None = None
 
 
-Verdict: TypeAlias = Kept | Rejected
+Verdict: TypeAlias = dict[str, str] | Rejected
+"""Of a candidate's completions: their mended texts by step name where nothing objects to them."""
 
 
 class Cleaner:
@@ -64,12 +57,12 @@ class Cleaner:
     def judge_completions(self, candidate: Candidate) -> Verdict:
         """Rules about the completions themselves, step by step; then the mended texts."""
         texts = {}
-        for step, answer in candidate.answers.items():
-            objection = self._objection(step, answer)
+        for step, completion in candidate.answers.items():
+            objection = self._objection(step, completion)
             if objection is not None:
                 return objection
-            texts[step] = self.mend(answer.completion.text)
-        return Kept(texts=texts)
+            texts[step] = self.mend(completion.text)
+        return texts
 
     def mend(self, text: str) -> str:
         """Strip and replace, as the recipe says. Doing it twice may replace twice: do it once."""
@@ -95,8 +88,7 @@ class Cleaner:
             return Rejected(rule="too_long", detail=f"{length:,} characters; max_chars is {section.max_chars:,}")
         return None
 
-    def _objection(self, step: str, answer: Answer) -> Rejected | None:
-        completion = answer.completion
+    def _objection(self, step: str, completion: Completion) -> Rejected | None:
         reason = completion.finish_reason
         if reason == "content_filter":
             return Rejected(rule="content_filter", detail="the provider's content filter cut it off", step=step)

@@ -73,17 +73,18 @@ class LengthTally:
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self._total = 0
-        self._least = 0
+        self._least = -1  # none yet
         self._most = 0
 
     def add(self, length: int) -> None:
         """Count one text of so many characters."""
-        first = not self._counts
+        self._total += length
+        if length > self._most:
+            self._most = length
+        if length < self._least or self._least < 0:
+            self._least = length
         shift = length.bit_length() - _EXACT_BITS
         self._counts[length if shift <= 0 else length >> shift << shift] += 1
-        self._total += length
-        self._most = max(self._most, length)
-        self._least = length if first else min(self._least, length)
 
     def lengths(self) -> Lengths:
         """The figures so far."""
@@ -92,7 +93,7 @@ class LengthTally:
         return Lengths(
             count=count,
             total=self._total,
-            least=self._least,
+            least=max(0, self._least),
             p5=_quantile(ordered, count, 5),
             median=_quantile(ordered, count, 50),
             p95=_quantile(ordered, count, 95),

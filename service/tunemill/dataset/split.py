@@ -35,7 +35,7 @@ _SIDES = (Side.TRAIN, Side.VALIDATION)
 class Splitter:
     """Decides sides for rows that arrive one after the other, all samples of a row in succession."""
 
-    __slots__ = ("_claims", "_prefix", "_row_id", "_row_side", "_sides", "_threshold")
+    __slots__ = ("_claims", "_digest_of_prompt", "_prefix", "_prompt", "_row_id", "_row_side", "_sides", "_threshold")
 
     def __init__(self, *, fraction: float, seed: int) -> None:
         assert 0 <= fraction < 1, fraction
@@ -45,6 +45,8 @@ class Splitter:
         self._sides = array("B")
         self._row_id = ""
         self._row_side = Side.TRAIN
+        self._prompt: bytes | None = None
+        self._digest_of_prompt = b""
 
     def side_of(self, row_id: str, prompt: bytes) -> Side:
         """The side of a row, by its first sample's prompt.
@@ -52,7 +54,7 @@ class Splitter:
         To be asked for every example that could be formatted, also for one that is then left out as a duplicate:
         which examples are duplicates depends on other rows, and a row's side must not.
         """
-        if row_id != self._row_id:
+        if row_id != self._row_id and self._threshold:
             self._row_id = row_id
             self._row_side = self._hashed_side(self._digest(prompt))
         return self._row_side
@@ -74,7 +76,10 @@ class Splitter:
         return Rejected(rule="split_conflict", detail=detail)
 
     def _digest(self, prompt: bytes) -> bytes:
-        return blake2b(self._prefix + prompt, digest_size=DIGEST_BYTES).digest()
+        if prompt is not self._prompt:  # both questions are asked about each
+            self._prompt = prompt
+            self._digest_of_prompt = blake2b(self._prefix + prompt, digest_size=DIGEST_BYTES).digest()
+        return self._digest_of_prompt
 
     def _hashed_side(self, digest: bytes) -> Side:
         return Side.VALIDATION if int.from_bytes(digest[:8], "big") < self._threshold else Side.TRAIN

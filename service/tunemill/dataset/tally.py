@@ -94,14 +94,14 @@ class Figures:
 class Tally:
     """Takes decisions one by one. Which examples are shown is drawn by a hash of the seed and the example."""
 
-    __slots__ = ("_candidates", "_examples", "_finish_reasons", "_lengths", "_rejects", "_rules", "_seed", "_sides",
-                 "_systems", "_tokens")  # fmt: skip
+    __slots__ = ("_candidates", "_examples", "_finish_reasons", "_lengths", "_rejects", "_rules", "_seed", "_systems",
+                 "_tokens_train", "_tokens_validation", "_train", "_validation")  # fmt: skip
 
     def __init__(self, *, seed: int) -> None:
         self._seed = b"tunemill shown %d\n" % seed
         self._candidates = 0
-        self._sides: Counter[Side] = Counter()
-        self._tokens: Counter[Side] = Counter()
+        self._train = self._validation = 0
+        self._tokens_train = self._tokens_validation = 0
         self._rules: Counter[str] = Counter()
         self._finish_reasons: Counter[tuple[str, str]] = Counter()
         self._lengths = LengthTally()
@@ -112,8 +112,8 @@ class Tally:
     def add(self, candidate: Candidate, decision: Decision) -> None:
         """One candidate and what became of it."""
         self._candidates += 1
-        for step, answer in candidate.answers.items():
-            self._finish_reasons[step, answer.completion.finish_reason] += 1
+        for step, completion in candidate.answers.items():
+            self._finish_reasons[step, completion.finish_reason] += 1
         if isinstance(decision, Rejected):
             self._add_reject(candidate, decision)
         else:
@@ -123,13 +123,13 @@ class Tally:
         """What was counted so far."""
         return Figures(
             candidates=self._candidates,
-            train=self._sides[Side.TRAIN],
-            validation=self._sides[Side.VALIDATION],
+            train=self._train,
+            validation=self._validation,
             rejected_by_rule=dict(sorted(self._rules.items())),
             finish_reasons=self._ordered_reasons(),
             lengths=self._lengths.lengths(),
-            tokens_train=self._tokens[Side.TRAIN],
-            tokens_validation=self._tokens[Side.VALIDATION],
+            tokens_train=self._tokens_train,
+            tokens_validation=self._tokens_validation,
             examples=self._examples.drawn(),
             rejects={rule: draw.drawn() for rule, draw in sorted(self._rejects.items())},
             system=next(iter(self._systems)) if len(self._systems) == 1 else "",
@@ -144,8 +144,12 @@ class Tally:
 
     def _add_example(self, candidate: Candidate, placed: Placed) -> None:
         example = placed.example
-        self._sides[placed.side] += 1
-        self._tokens[placed.side] += tokens_estimate(example.characters)
+        if placed.side is Side.TRAIN:
+            self._train += 1
+            self._tokens_train += tokens_estimate(example.characters)
+        else:
+            self._validation += 1
+            self._tokens_validation += tokens_estimate(example.characters)
         self._lengths.add(len(example.target))
         if len(self._systems) < 2:
             self._systems.add(example.system)
@@ -165,13 +169,12 @@ class Tally:
         draw = self._rejects.setdefault(rejected.rule, _Draw(REJECTED_SHOWN_PER_RULE))
         rank = self._rank(f"{candidate.row.id} {candidate.sample}".encode())
         if draw.would_take(rank):
-            answers = tuple(candidate.answers.values())
             shown = ShownReject(
                 row=candidate.row.id,
                 sample=candidate.sample,
                 rule=rejected.rule,
                 detail=_cut(rejected.detail),
-                text=_cut(answers[-1].completion.text) if answers else "",
+                text=_cut(candidate.last.text) if candidate.answers else "",
             )
             draw.put(rank, shown)
 

@@ -1,10 +1,22 @@
 """The journal: the append-only log that is the only truth about what was sent, paid for and received."""
 
+from tunemill.journal.bulk import read_lines
+from tunemill.journal.codec import DamagedLine, decode_answer, decode_whole
 from tunemill.journal.glance import Glance, glance
 from tunemill.journal.index import Index
 from tunemill.journal.journal import Journal, ended_with, open_for_reading, open_for_writing
 from tunemill.journal.keeper import SnapshotKeeper
-from tunemill.journal.known import KEY_DIGITS, NOWHERE, KnownRequest, RequestState, Served, digits_of, key_of, slot_key
+from tunemill.journal.known import (
+    NOWHERE,
+    AnsweredSlot,
+    KnownRequest,
+    RequestState,
+    RowBetween,
+    digits_of,
+    key_of,
+    slot_mask,
+    unpacked,
+)
 from tunemill.journal.lines import (
     AttemptFailed,
     Completed,
@@ -23,10 +35,11 @@ from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 
 __all__ = [
-    "KEY_DIGITS",
     "NOWHERE",
+    "AnsweredSlot",
     "AttemptFailed",
     "Completed",
+    "DamagedLine",
     "Ended",
     "Failed",
     "Glance",
@@ -40,12 +53,14 @@ __all__ = [
     "Opened",
     "RequestState",
     "Reused",
+    "RowBetween",
     "RowSeen",
     "Sent",
-    "Served",
     "SnapshotKeeper",
     "SourceEnded",
     "Totals",
+    "decode_answer",
+    "decode_whole",
     "digits_of",
     "ended_with",
     "glance",
@@ -53,5 +68,7 @@ __all__ = [
     "last_mark",
     "open_for_reading",
     "open_for_writing",
-    "slot_key",
+    "read_lines",
+    "slot_mask",
+    "unpacked",
 ]

@@ -30,6 +30,7 @@ from tunemill.model import FailureKind, Usage, picodollars, usd
 _SUFFIX = b',"crc":"'
 _COMPLETED = b'{"kind":"completed",'
 _SENT = b'{"kind":"sent",'
+_ANSWER = b',"answer":'
 _SUFFIX_BYTES = len(_SUFFIX) + 8 + len(b'"}\n')
 
 
@@ -59,8 +60,21 @@ def decode(text: bytes) -> Line:
 def decode_whole(text: bytes) -> dict[str, Any]:
     """The line as a plain object with its payload. Raises DamagedLine."""
     end = _checked_end(text)
+    return _parsed(text[:end] + b"}")
+
+
+def decode_answer(text: bytes) -> dict[str, Any]:
+    """The raw answer of a completed line, and nothing else of it. Raises DamagedLine."""
+    end = _checked_end(text)
+    at = text.find(_ANSWER, 0, end) if text.startswith(_COMPLETED) else -1
+    if at < 0:
+        raise DamagedLine("an answer should stand here")
+    return _parsed(text[at + len(_ANSWER) : end])
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = orjson.loads(text[:end] + b"}")
+        record: dict[str, Any] = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise DamagedLine(f"no JSON ({error})") from error
     return record
@@ -70,7 +84,7 @@ def _payload_at(text: bytes, end: int) -> int:
     """Where the payload begins (`end` where there is none): it comes last in its line, and is most of what there is to
     parse. What stands before it in these two kinds is ours, and quotes inside strings are escaped, so that the first
     such bytes are the key itself. Other kinds hold foreign objects (a row's fields) that may have such a key."""
-    key = b',"answer":' if text.startswith(_COMPLETED) else b',"body":' if text.startswith(_SENT) else None
+    key = _ANSWER if text.startswith(_COMPLETED) else b',"body":' if text.startswith(_SENT) else None
     found = -1 if key is None else text.find(key, 0, end)
     return found if found >= 0 else end
 
@@ -78,11 +92,11 @@ def _payload_at(text: bytes, end: int) -> int:
 def _checked_end(text: bytes) -> int:
     """Where the checksum begins, after it was found right."""
     end = len(text) - _SUFFIX_BYTES
+    if end >= 2 and text[end:] == b',"crc":"%08x"}\n' % zlib.crc32(memoryview(text)[:end]):
+        return end
     if end < 2 or text[end : end + len(_SUFFIX)] != _SUFFIX or not text.endswith(b'"}\n'):
         raise DamagedLine("no checksum at its end")
-    if b"%08x" % zlib.crc32(memoryview(text)[:end]) != text[end + len(_SUFFIX) : -3]:
-        raise DamagedLine("its checksum does not fit")
-    return end
+    raise DamagedLine("its checksum does not fit")
 
 
 def _tokens(usage: Usage | None) -> dict[str, int] | None:

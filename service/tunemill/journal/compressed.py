@@ -48,12 +48,15 @@ class CompressedSegment:
         self._data.close()
 
     def read(self, offset: int, length: int) -> bytes:
-        """So many bytes of the text, which are within one frame; fewer at its end."""
-        number = bisect_right(self._texts, offset) - 1
-        if number >= len(self._starts) - 1:
-            return b""
-        within = offset - self._texts[number]
-        return self._frame(number)[within : within + length]
+        """So many bytes of the text; fewer at its end."""
+        text = b""
+        first = bisect_right(self._texts, offset) - 1
+        for number in range(first, len(self._starts) - 1):
+            within = offset + len(text) - self._texts[number]
+            text += self._frame(number)[within : within + length - len(text)]
+            if len(text) == length:
+                break
+        return text
 
     def lines(self, offset: int = 0) -> Iterator[bytes]:
         """The lines from an offset on, at which one begins."""

@@ -16,10 +16,11 @@ import orjson
 
 from tunemill.errors import RunFolderUnwritable
 from tunemill.journal.known import (
+    AnsweredSlot,
     KnownRequest,
     KnownRow,
     RequestState,
-    Served,
+    RowBetween,
     digits_of,
     key_of,
     known_request,
@@ -186,12 +187,10 @@ class Index:
         known = None if key is None else self._row(key)
         return None if known is None or key is None else (key, known)
 
-    def rows_between(self, first: int, end: int) -> Iterator[tuple[int, int, Location]]:
-        """In order, the position and the key of each row from position `first` to before `end`, and where its line is;
-        a length of 0 says that a damaged line had it."""
+    def rows_between(self, first: int, end: int) -> list[RowBetween]:
+        """In order, the rows from position `first` to before `end`, but for those whose line was damaged."""
         self._flush()
-        for position, key, place, length in self._all(_ROWS_BETWEEN, (first, end)):
-            yield position, key, unpacked(place, length)
+        return list(self._all(_ROWS_BETWEEN, (first, end)))
 
     def put_row(self, position: int, row_id: str, at: Location) -> None:
         """Record a row, with the location of its line. A line of length 0 only moves the row."""
@@ -231,15 +230,12 @@ class Index:
         found = self._slot(slot_key(key_of(row_id), step, sample))
         return None if found is None else (found[0], "" if found[2] is None else digits_of(found[2]))
 
-    def served(self, slots: Iterable[int]) -> dict[int, Served]:
-        """What serves these slots (`slot_key`), of those that anything serves. One question for hundreds of slots costs
-        a small part of what it costs to ask for each."""
+    def answered(self, slots: Iterable[int]) -> dict[int, AnsweredSlot]:
+        """The answers of these slots (`slot_key`), where they have one. One question for hundreds of slots costs a
+        small part of what it costs to ask for each."""
         self._flush()
         keys = orjson.dumps(sorted(slots)).decode()
-        return {
-            key: Served(RequestState(state), unpacked(place, length), "" if parent is None else digits_of(parent))
-            for key, parent, state, place, length in self._all(_SERVED, (keys,))
-        }
+        return {found[0]: found for found in self._all(_ANSWERED, (keys, RequestState.COMPLETED.value))}
 
     def slot_request(self, row_id: str, step: str, sample: int) -> KnownRequest | None:
         """What is known of the request that serves a slot."""
@@ -332,11 +328,12 @@ _PUT_ROW = (
     "place=iif(excluded.length, excluded.place, place), length=iif(excluded.length, excluded.length, length)"
 )
 _ROWS_BETWEEN = (
-    "SELECT p.k, w.id, w.place, w.length FROM position p JOIN row w ON w.id=p.row WHERE p.k>=? AND p.k<? ORDER BY p.k"
+    "SELECT p.k, w.id, w.place, w.length FROM position p JOIN row w ON w.id=p.row "
+    "WHERE p.k>=? AND p.k<? AND w.length ORDER BY p.k"
 )
-_SERVED = (
-    "SELECT s.id, s.parent, r.state, r.place, r.length "
-    "FROM json_each(?) asked CROSS JOIN slot s ON s.id=asked.value JOIN request r ON r.id=s.request"
+_ANSWERED = (
+    "SELECT s.id, r.place, r.length, r.id, s.parent FROM json_each(?) asked CROSS JOIN slot s ON s.id=asked.value "
+    "JOIN request r ON r.id=s.request WHERE r.state=?"
 )
 _PUT_SLOT = "INSERT OR REPLACE INTO slot VALUES (?,?,?,?)"
 _SLOT_ROWS = "FROM slot s JOIN row w ON w.id=s.row JOIN position p ON p.k=w.position AND p.row=w.id"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
+from typing import TypeAlias
 
 from tunemill.journal.pending import RequestTuple
 from tunemill.journal.segments import Location
@@ -14,6 +15,10 @@ from tunemill.journal.segments import Location
 KEY_DIGITS = 16
 _OFFSET_BITS = 40
 NOWHERE = Location(0, 0, 0)
+
+# As the tables have them, because a build asks for millions.
+RowBetween: TypeAlias = tuple[int, int, int, int]  # position, key, and of its line the packed place and the length
+AnsweredSlot: TypeAlias = tuple[int, int, int, int, int | None]  # key, place, length; keys of its request and parent
 
 
 class RequestState(IntEnum):
@@ -36,15 +41,6 @@ class KnownRequest:
     attempts: int
     outcome: Location
     sent: Location
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A slot's request: its state, where its outcome is, and `parent`, the first digits of the request above it."""
-
-    state: RequestState
-    outcome: Location
-    parent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +71,11 @@ def known_request(found: RequestTuple | None) -> KnownRequest | None:
 
 def slot_key(row_key: int, step: str, sample: int) -> int:
     """A row's key with a number for step and sample mixed in, which is spread as evenly as the row's key itself."""
-    return row_key ^ _mask(step, sample)
+    return row_key ^ slot_mask(step, sample)
 
 
 @lru_cache(maxsize=4096)
-def _mask(step: str, sample: int) -> int:
+def slot_mask(step: str, sample: int) -> int:
     return int.from_bytes(blake2b(f"{sample}/{step}".encode(), digest_size=8).digest(), signed=True)
 
 

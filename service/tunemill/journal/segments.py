@@ -169,11 +169,15 @@ class LineReader:
         try:
             return decode_whole(self.read_text(location))
         except DamagedLine as error:
-            path = file_of(self._folder, location.segment)
-            raise damage(path, line_number(self._folder, location), str(error)) from error
+            raise self.damaged(location, error) from error
+
+    def damaged(self, location: Location, error: DamagedLine) -> RunFolderError:
+        """What to raise for a line that does not check."""
+        path = file_of(self._folder, location.segment)
+        return damage(path, line_number(self._folder, location), str(error))
 
     def read_text(self, location: Location) -> bytes:
-        """The line's bytes, not yet checked."""
+        """The bytes of a line, or of several that stand together, not yet checked."""
         compressed = self._compressed.get(location.segment)
         if compressed is not None:
             return compressed.read(location.offset, location.length)

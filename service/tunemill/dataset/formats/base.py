@@ -38,17 +38,22 @@ class Material:
 class Example:
     """One line of a training file.
 
-    `line` has no line feed. `prompt` is the prompt side in canonical bytes: equal prompts, equal bytes. `shown` is the
-    prompt as a person reads it, `target` the text that is learned. `characters` counts every text that the model will
-    read. `system` is the system prompt, "" where there is none.
+    `line` has no line feed. `prompt` is the prompt side in canonical bytes: equal prompts, equal bytes. `asked` is the
+    same as (role, text), with the role "" where the format has none; `target` is the text that is learned. `characters`
+    counts every text that the model will read. `system` is the system prompt, "" where there is none.
     """
 
     line: bytes
     prompt: bytes
-    shown: str
+    asked: Sequence[tuple[str, str]]
     target: str
     characters: int
     system: str
+
+    @property
+    def shown(self) -> str:
+        """The prompt as a person reads it."""
+        return "\n\n".join(f"{role}: {text}" if role else text for role, text in self.asked)
 
 
 class Format(Protocol):
@@ -90,8 +95,3 @@ def dump(value: JsonObject | Sequence[Json]) -> bytes:
         return orjson.dumps(value)
     except TypeError as error:  # orjson's own error class is one
         raise Unfit("not_json", f"cannot be written as JSON: {error}") from error
-
-
-def shown_messages(messages: Sequence[tuple[str, str]]) -> str:
-    """Roles and texts as a person reads them."""
-    return "\n\n".join(f"{role}: {text}" for role, text in messages)

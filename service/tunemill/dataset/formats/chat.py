@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunemill.dataset.formats.base import Example, Material, Render, dump, render, shown_messages
+from tunemill.dataset.formats.base import Example, Material, Render, dump, render
 from tunemill.model import Json
 
 
@@ -42,7 +42,7 @@ class ChatFormat:
         return Example(
             line=dump(body),
             prompt=prompt,
-            shown=shown_messages(asked),
+            asked=asked,
             target=target,
             characters=sum(len(text) for _, text in asked) + len(target),
             system=asked[0][1] if asked and asked[0][0] == "system" else "",

@@ -37,7 +37,7 @@ class CompletionFormat:
         return Example(
             line=dump({"prompt": prompt, "completion": completion}),
             prompt=dump([prompt]),
-            shown=prompt,
+            asked=(("", prompt),),
             target=target,
             characters=len(prompt) + len(completion),
             system="",

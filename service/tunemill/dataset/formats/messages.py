@@ -13,7 +13,7 @@ import orjson
 from tunemill.dataset.check.chat import chat_faults
 from tunemill.dataset.check.faults import Severity
 from tunemill.dataset.check.texts import text_of_content, text_of_message
-from tunemill.dataset.formats.base import Example, Material, Unfit, dump, shown_messages
+from tunemill.dataset.formats.base import Example, Material, Unfit, dump
 from tunemill.model import Json, JsonObject
 
 _COMPANIONS = ("tools", "parallel_tool_calls")
@@ -48,7 +48,7 @@ class MessagesFormat:
         return Example(
             line=dump(body),
             prompt=dump(messages[:-1]),
-            shown=shown_messages(asked),
+            asked=asked,
             target=text_of_message(messages[-1]),
             characters=sum(len(text_of_message(message)) for message in messages),
             system=asked[0][1] if asked and asked[0][0] in ("system", "developer") else "",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tunemill.dataset.formats.base import Example, Material, Render, Unfit, dump, render, shown_messages
+from tunemill.dataset.formats.base import Example, Material, Render, Unfit, dump, render
 from tunemill.model import Json
 
 
@@ -40,7 +40,7 @@ class PreferenceFormat:
         return Example(
             line=line,
             prompt=dump(messages),
-            shown=shown_messages(asked),
+            asked=asked,
             target=preferred,
             characters=sum(len(text) for _, text in asked) + len(preferred) + len(other),
             system=asked[0][1] if asked[0][0] == "system" else "",

@@ -1,0 +1,113 @@
+"""What may become examples: each row with an answer of every step, in the order of the source, as the journal has it.
+
+A build goes through millions of these. What hundreds of rows have in the journal is therefore looked up and read in one
+go, and of an answer only what a dataset is made of is read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tunemill.answers import parse_completion
+from tunemill.engine import Step
+from tunemill.journal import (
+    AnsweredSlot,
+    DamagedLine,
+    Journal,
+    RowBetween,
+    decode_answer,
+    decode_whole,
+    read_lines,
+    slot_mask,
+    unpacked,
+)
+from tunemill.model import Candidate, Completion, Row
+
+_SLOTS_AT_ONCE = 512  # asked of the index in one question
+_BYTES_AT_ONCE = 8 * 1024 * 1024  # of the journal's lines that are held together
+
+
+def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
+    """Every chain of answers of every row. Raises RunFolderError for a damaged line."""
+    masks = list(_masks(steps))
+    at_once = max(1, _SLOTS_AT_ONCE // max(1, len(masks)))
+    for first in range(0, journal.index.positions(), at_once):
+        rows = journal.index.rows_between(first, first + at_once)
+        answered = journal.index.answered([key ^ mask for _, key, _, _ in rows for mask in masks])
+        size = sum(length for _, _, _, length in rows) + sum(length for _, _, length, _, _ in answered.values())
+        portion = len(rows) if size <= _BYTES_AT_ONCE else 1
+        for at in range(0, len(rows), max(1, portion)):
+            yield from _Portion(journal, steps, masks, rows[at : at + portion], answered).candidates()
+
+
+def _masks(steps: Sequence[Step]) -> Iterator[int]:
+    """What makes of a row's key those of its slots: the samples of the first step, then those of the second, ..."""
+    samples = 1
+    for step in steps:
+        samples *= step.samples
+        for sample in range(samples):
+            yield slot_mask(step.name, sample)
+
+
+class _Portion:
+    """Some rows whose lines are held in memory, each checked when it is needed."""
+
+    __slots__ = ("_answered", "_journal", "_lines", "_rows", "_steps")
+
+    def __init__(
+        self,
+        journal: Journal,
+        steps: Sequence[Step],
+        masks: Sequence[int],
+        rows: Sequence[RowBetween],
+        answered: Mapping[int, AnsweredSlot],
+    ) -> None:
+        self._journal = journal
+        self._steps = steps
+        self._rows = rows
+        self._answered = answered
+        places = [(place, length) for _, _, place, length in rows]
+        found = (answered.get(key ^ mask) for _, key, _, _ in rows for mask in masks)
+        places += [(answer[1], answer[2]) for answer in found if answer is not None]
+        self._lines = read_lines(journal.reader, places)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """In order."""
+        for position, key, place, _ in self._rows:
+            row = self._row(place)
+            if not self._steps:
+                yield Candidate(position=position, row=row, sample=0, answers={})
+            else:
+                for sample, answers in self._chains(key, {}, 0, None):
+                    yield Candidate(position=position, row=row, sample=sample, answers=answers)
+
+    def _chains(
+        self, row_key: int, answers: dict[str, Completion], above: int, parent: int | None
+    ) -> Iterator[tuple[int, Mapping[str, Completion]]]:
+        """The last sample and the answers of every chain: down the tree of samples as far as there are answers that
+        belong together. After a prompt was edited, an answer to the text that another one replaced may still be in its
+        place."""
+        step = self._steps[len(answers)]
+        for sample in range(above * step.samples, (above + 1) * step.samples):
+            found = self._answered.get(row_key ^ slot_mask(step.name, sample))
+            if found is None or found[4] != parent:
+                continue
+            extended = {**answers, step.name: self._completion(found[1])}
+            if len(extended) == len(self._steps):
+                yield sample, extended
+            else:
+                yield from self._chains(row_key, extended, sample, found[3])
+
+    def _row(self, place: int) -> Row:
+        text = self._lines[place]
+        try:
+            record = decode_whole(text)
+        except DamagedLine as error:
+            raise self._journal.reader.damaged(unpacked(place, len(text)), error) from error
+        return Row(id=record["row"], fields=record["fields"])
+
+    def _completion(self, place: int) -> Completion:
+        text = self._lines[place]
+        try:
+            answer = decode_answer(text)
+        except DamagedLine as error:
+            raise self._journal.reader.damaged(unpacked(place, len(text)), error) from error
+        return parse_completion(answer, with_usage=False)
