@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tunemill.frozen import quickly_made
 from tunemill.model import FailureKind, Lane, Picodollars, RunState, Usage
 
 
@@ -21,6 +22,7 @@ class RunStarted:
     simulated: bool
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """An attempt left; its `sent` line is durable."""
@@ -49,6 +51,7 @@ class AttemptFailed:
     message: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """A completion is durable. `outcome` is its finish reason, or "refusal" or "empty"."""
@@ -101,6 +104,7 @@ class CircuitChanged:
     reason: str = ""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalCommitted:
     """A batch of lines was written and fsynced."""

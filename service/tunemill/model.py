@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from tunemill.frozen import quickly_made
+
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 JsonObject: TypeAlias = Mapping[str, Json]
 Picodollars: TypeAlias = int
@@ -26,6 +28,7 @@ def picodollars(dollars: float) -> Picodollars:
     return round(dollars * PICODOLLARS_PER_USD)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One record from the source. `id` is 32 hex digits of a hash of `fields`."""
@@ -42,6 +45,7 @@ class Lane:
     model: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One rendered completion call.
@@ -62,6 +66,7 @@ class Request:
     output_tokens_max: int | None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens as the provider billed them. `input` includes `cached_input`; `output` includes `reasoning`."""
@@ -72,6 +77,7 @@ class Usage:
     reasoning: int = 0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A provider's answer, parsed. An empty, refused or cut-off answer is a completion too: it was paid for.
@@ -89,6 +95,7 @@ class Completion:
     provider_request_id: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What may become one training example: a row with one answer of every step (none in a recipe without steps).
@@ -152,6 +159,7 @@ class Failure:
     limited_by: LimitedBy | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitHints:
     """What a reply's headers said about limits; None where they said nothing usable (absent, -1, 0, garbage)."""
@@ -162,6 +170,7 @@ class LimitHints:
     tokens_remaining: int | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """A completion: its raw body as it came over the wire, valid JSON, our reading of it, and what the headers said."""

@@ -19,10 +19,12 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tunemill.client.trust import context_for
+from tunemill.frozen import quickly_made
 
 KEEP_ALIVE_S = 60.0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Response:
     """A whole response. Names of headers are found in whatever case."""

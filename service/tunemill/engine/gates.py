@@ -12,12 +12,14 @@ from tunemill.engine.pacing import CONCURRENCY_START, ConcurrencyLimit, LaneLimi
 from tunemill.engine.passage import Passage
 from tunemill.engine.rates import Change, RateLimit
 from tunemill.engine.size import Size
+from tunemill.frozen import quickly_made
 from tunemill.model import Failure, LimitedBy, LimitHints, WaitReason
 from tunemill.statistics import LimitLevel
 
 TOO_LARGE_REFUSALS = 3
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Why nothing leaves, and for how many seconds (None: until something is told to us)."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from tunemill.engine.calibration import Mark
 from tunemill.engine.rates import Taken
 from tunemill.engine.size import Size
+from tunemill.frozen import quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One attempt that was let through: what it took of each limit."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tunemill.engine.calibration import Trust
 from tunemill.engine.pacing import Allowance, RateMeter
 from tunemill.engine.search import RateSearch
+from tunemill.frozen import quickly_made
 
 RAISE_PER_S = 1.15  # a higher announcement is followed gradually: gateways send now this provider's, now that one's
 RANDOM_WAITS = 1.2  # times what one request takes to be refilled
@@ -32,6 +33,7 @@ class Change:
     cause: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Taken:
     """One request's part of a limit: its number, when, how much, how much room the bucket had before, the total of all

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from tunemill.frozen import quickly_made
 from tunemill.model import Request
 
 Terms: TypeAlias = tuple[float, float, float, float]
@@ -13,6 +14,7 @@ CHARACTERS_PER_TOKEN = 4
 CONSTANT_TOKENS = 50.0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Size:
     """What is known of a request before it leaves: its prompt's characters, and the most output tokens (0: unknown)."""

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from tunemill.engine.passage import Passage
 from tunemill.engine.size import Size
+from tunemill.frozen import quickly_made
 from tunemill.model import (
     Completion,
     Delivered,
@@ -24,6 +25,7 @@ from tunemill.model import (
 Executor: TypeAlias = Callable[[Request, float], Awaitable[Reply]]  # one attempt, at most so many seconds long
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where an answer is wanted: a row, a step (by number) and a sample, with the texts of the earlier steps."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeAlias
 
+from tunemill.frozen import quickly_made
 from tunemill.journal.pending import RequestTuple
 from tunemill.journal.segments import Location
 
@@ -29,6 +30,7 @@ class RequestState(IntEnum):
     FAILED = 2
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class KnownRequest:
     """A request that the journal has. `attempts` counts all sendings.
@@ -43,6 +45,7 @@ class KnownRequest:
     sent: Location
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class KnownRow:
     """Where the line with a row's fields is, and the position at which the row was last seen."""

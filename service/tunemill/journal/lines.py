@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import orjson
 
+from tunemill.frozen import quickly_made
 from tunemill.model import FailureKind, JsonObject, Picodollars, Usage
 
 
@@ -25,6 +26,7 @@ class Opened:
     inputs: str = ""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSeen:
     """Position `position` of the source is row `row`; `fields` only the first time the row is seen."""
@@ -41,6 +43,7 @@ class SourceEnded:
     rows: int
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """An attempt is about to leave; `reserved` is its worst case. `body` only at the first attempt, and not decoded.
@@ -61,6 +64,7 @@ class Sent:
     parent: str = ""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """The raw answer, as it came (None where the line was decoded without its payload), and what it cost."""
@@ -105,6 +109,7 @@ class Failed(_Unanswered):
     """A request failed for good. This is also the outcome of its last `attempt`; 0: nothing was ever sent."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reused:
     """This place (row, step, sample) is now served by `request`, which was answered already. `parent` as in `Sent`."""

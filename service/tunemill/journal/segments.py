@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunemill.errors import RunFolderError
+from tunemill.frozen import quickly_made
 from tunemill.journal.codec import DamagedLine, decode_whole
 from tunemill.journal.compressed import CompressedSegment
 
@@ -22,6 +23,7 @@ SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where a line stands: segment number, byte offset, length in bytes with its newline."""
