@@ -35,8 +35,8 @@ class _Open:
     number: int
     position: int
     places_left: int
-    completed_by_step: Counter[str] = field(default_factory=Counter)
-    failed_by_step: Counter[str] = field(default_factory=Counter)
+    completed_by_step: dict[str, int] = field(default_factory=dict)
+    failed_by_step: dict[str, int] = field(default_factory=dict)
 
 
 class SettledRows:
@@ -80,21 +80,23 @@ class SettledRows:
     def completed(self, row_id: str, step: str) -> None:
         """A place of the row is completed."""
         row = self._open[row_id]
-        row.completed_by_step[step] += 1
+        row.completed_by_step[step] = row.completed_by_step.get(step, 0) + 1
         self._one_less(row_id, row)
 
     def failed(self, row_id: str, step: str) -> None:
         """A place of the row is failed for good."""
         row = self._open[row_id]
-        row.failed_by_step[step] += 1
+        row.failed_by_step[step] = row.failed_by_step.get(step, 0) + 1
         self._one_less(row_id, row)
 
     def _one_less(self, row_id: str, row: _Open) -> None:
         row.places_left -= 1
         if not row.places_left:
             del self._open[row_id]
-            self._completed_by_step.update(row.completed_by_step)
-            self._failed_by_step.update(row.failed_by_step)
+            for step, count in row.completed_by_step.items():
+                self._completed_by_step[step] += count
+            for step, count in row.failed_by_step.items():
+                self._failed_by_step[step] += count
 
     def now(self, *, is_whole: bool) -> Settled:
         """How far it is."""

@@ -34,9 +34,10 @@ from tunemill.journal.segments import Location
 CACHE_KIB = 8 * 1024
 FORMAT = 4  # to be raised whenever a table, or what stands in it, comes to mean something else
 
-PENDING_MAX = 1024
+PENDING_MAX = 4096  # a write takes some ten milliseconds, in which nothing else is done
 PENDING_MAX_WHILE_COPIED = 64 * 1024
 PENDING_MAX_WHILE_REPLAYED = 32 * 1024  # nobody waits for anything else, and in key order each page is written once
+SEEN_BYTES = 4 * 1024 * 1024  # a power of two
 _PIECE_BYTES = 1024 * 1024
 _DIGEST_BYTES = 16
 
@@ -60,6 +61,9 @@ class Index:
         self._path = path
         self._is_written = not is_image  # since the image
         self._pending = Pending()
+        # Which keys of requests and rows may be there, by their last bits. Nearly all that a new run asks for is not
+        # there, and to hear that from the tables costs more than anything else about them.
+        self._seen = None if is_image else bytearray(SEEN_BYTES)
         self._puts = 0  # what is pending, at most
         self.puts_max = PENDING_MAX
         self._is_still = threading.Event()  # the tables are not frozen
@@ -158,15 +162,18 @@ class Index:
 
     def put_sent(self, request_id: str, attempt: int, at: Location) -> None:
         """Record a sending: the first location stays, attempts never shrink."""
-        self._pending.put_sent(key_of(request_id), attempt, place_key(at), at.length, state=RequestState.SENT.value)
+        key = self._mark(request_id)
+        self._pending.put_sent(key, attempt, place_key(at), at.length, state=RequestState.SENT.value)
         self._put()
 
     def put_outcome(self, request_id: str, state: RequestState, at: Location) -> None:
         """Record an outcome: the last one wins."""
-        self._pending.put_outcome(key_of(request_id), state.value, place_key(at), at.length)
+        self._pending.put_outcome(self._mark(request_id), state.value, place_key(at), at.length)
         self._put()
 
     def _request(self, key: int) -> RequestTuple | None:
+        if self._is_unseen(key):
+            return None
         new = self._pending.requests.get(key)
         old: RequestTuple | None = self._one(_REQUEST_BY_ID, (key,))
         return old if new is None else merged_request(old, new)
@@ -194,7 +201,7 @@ class Index:
 
     def put_row(self, position: int, row_id: str, at: Location) -> None:
         """Record a row, with the location of its line. A line of length 0 only moves the row."""
-        self._pending.put_row(key_of(row_id), place_key(at), at.length, position)
+        self._pending.put_row(self._mark(row_id), place_key(at), at.length, position)
         self._put()
 
     def end_positions(self, count: int) -> None:
@@ -216,6 +223,8 @@ class Index:
         return None if found is None else int(found[0])
 
     def _row(self, key: int) -> KnownRow | None:
+        if self._is_unseen(key):
+            return None
         new = self._pending.rows.get(key)
         old: RowTuple | None = None
         if new is None or not new[1]:
@@ -272,6 +281,19 @@ class Index:
         requests = "WHERE s.request IN (SELECT id FROM request WHERE state=?)"
         for (position,) in self._all(f"SELECT DISTINCT p.k {_SLOT_ROWS} {requests} ORDER BY p.k", (state.value,)):
             yield position
+
+    # -- what was never put --------------------------------------------------------------------------------------
+
+    def _mark(self, hex_id: str) -> int:
+        """Note that a request or a row is put; gives its key."""
+        key = key_of(hex_id)
+        if self._seen is not None:
+            self._seen[key & SEEN_BYTES - 1] = 1
+        return key
+
+    def _is_unseen(self, key: int) -> bool:
+        """Whether a request or a row was surely never put. Not known of what was there when an image was opened."""
+        return self._seen is not None and not self._seen[key & SEEN_BYTES - 1]
 
     # -- SQLite --------------------------------------------------------------------------------------------------
 

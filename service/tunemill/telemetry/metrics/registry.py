@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import assert_never
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,7 +34,8 @@ from tunemill.events import (
     StateChanged,
 )
 from tunemill.statistics import RunStatistics
-from tunemill.telemetry.metrics.kinds import Described, DescribedHistogram, Kind
+from tunemill.telemetry.metrics.distribution import Distribution
+from tunemill.telemetry.metrics.kinds import Described, Kind
 from tunemill.telemetry.metrics.table import ANSWER_TOKENS, ATTEMPT_DURATION, JOURNAL_COMMIT, METRICS, RETRY_DELAY
 
 
@@ -46,10 +47,12 @@ class RunMetrics:
         self.registry = CollectorRegistry()
         self.registry.register(_RunCollector(statistics, self.process))
         ProcessCollector(registry=self.process)
-        self._attempt_duration = _histogram(ATTEMPT_DURATION, self.process)
-        self._answer_tokens = _histogram(ANSWER_TOKENS, self.process)
-        self._retry_delay = _histogram(RETRY_DELAY, self.process)
-        self._journal_commit = _histogram(JOURNAL_COMMIT, self.process)
+        self._attempt_duration = Distribution(ATTEMPT_DURATION)
+        self._answer_tokens = Distribution(ANSWER_TOKENS)
+        self._retry_delay = Distribution(RETRY_DELAY)
+        self._journal_commit = Distribution(JOURNAL_COMMIT)
+        for each in (self._attempt_duration, self._answer_tokens, self._retry_delay, self._journal_commit):
+            self.process.register(each)
 
     def on_event(self, event: Event) -> None:
         """Feed the histograms."""
@@ -57,7 +60,7 @@ class RunMetrics:
             case Completed():
                 self._attempt_duration.observe(event.duration_s)
                 if event.usage is not None:  # an answer of unknown length is not one of length 0
-                    self._answer_tokens.labels(event.step).observe(event.usage.output)
+                    self._answer_tokens.observe(event.usage.output, event.step)
             case JournalCommitted():
                 self._journal_commit.observe(event.seconds)
             case AttemptFailed():
@@ -89,21 +92,9 @@ class _RunCollector(Collector):
         statistics = self._statistics()
         for family in chain((_family(described, statistics) for described in METRICS), self._process.collect()):
             family.samples = [
-                sample._replace(labels={"run": statistics.run, **sample.labels})
-                for sample in family.samples
-                if not sample.name.endswith("_created")  # of a histogram: says nothing that counts
+                sample._replace(labels={"run": statistics.run, **sample.labels}) for sample in family.samples
             ]
             yield family
-
-
-def _histogram(described: DescribedHistogram, registry: CollectorRegistry) -> Histogram:
-    return Histogram(
-        described.name,
-        described.help,
-        labelnames=tuple(described.labels),
-        buckets=described.buckets,
-        registry=registry,
-    )
 
 
 def _family(described: Described, statistics: RunStatistics) -> Metric:
