@@ -4,7 +4,6 @@
 a call is repeated with other bodies, and the deadline for an attempt is ours.
 """
 
-import asyncio
 import contextlib
 
 import aiohttp
@@ -14,6 +13,7 @@ import orjson
 
 from tunemill.answers import parse_completion
 from tunemill.client.connection import nothing_was_sent, what_broke
+from tunemill.client.deadlines import Deadlines
 from tunemill.client.exchange import Response
 from tunemill.client.mending import mended
 from tunemill.client.repeated import RepeatedPost
@@ -41,10 +41,11 @@ _BROKEN = (openai.APIConnectionError, httpx2.HTTPError, OSError)
 class CompletionsClient:
     """One provider's completion endpoints, with a connection pool as large as the concurrency."""
 
-    __slots__ = ("_clock", "_post", "_secret")
+    __slots__ = ("_clock", "_deadlines", "_post", "_secret")
 
     def __init__(self, *, base_url: str, api_key: str, connections: int, clock: Clock) -> None:
         self._clock = clock
+        self._deadlines = Deadlines()
         self._secret = api_key
         self._post = RepeatedPost(
             base_url=base_url, api_key=api_key, connections=connections, connect_s=CONNECT_TIMEOUT_S, clock=clock
@@ -61,7 +62,7 @@ class CompletionsClient:
     async def attempt(self, path: str, model: str, body: bytes, timeout_s: float) -> Reply:
         """As `send`, for whoever knows no more of the request than this."""
         try:
-            async with asyncio.timeout(timeout_s):
+            with self._deadlines.within(timeout_s):
                 response = await self._post.post(path, model, body)
         except aiohttp.ClientError as error:  # some of which are TimeoutErrors too, of a connection that was not made
             return self._broken(error)

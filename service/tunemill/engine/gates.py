@@ -85,10 +85,11 @@ class Gates:
         By the lowest count that any provider is known to make it is too large at once; by what is expected, only when
         it was refused a few times, because expectations may be wrong.
         """
-        for limit, tokens in ((self._tokens.known, size.least), (self._tokens.known, self.tokens_of(size))):
-            if limit is not None and tokens > limit and (tokens == size.least or refusals >= TOO_LARGE_REFUSALS):
-                return limit
-        return None
+        limit = self._tokens.known
+        if limit is None:
+            return None
+        is_refused = refusals >= TOO_LARGE_REFUSALS and self.tokens_of(size) > limit
+        return limit if is_refused or size.least > limit else None
 
     def blocked(self, now: float, *, size: Size, in_flight: int) -> Wait | None:
         """The first gate that is shut for a request of this size; None: it may leave."""

@@ -31,26 +31,23 @@ class Allowance:
     late as others did.
     """
 
-    __slots__ = ("_at", "_late_s", "_level", "_pending", "_rate_per_s", "per_minute")
+    __slots__ = ("_at", "_late_s", "_level", "_pending", "_rate_per_s", "capacity", "per_minute")
 
     def __init__(self, per_minute: float | None, now: float) -> None:
         self.per_minute = per_minute
+        self.capacity = 1.0  # what the provider's bucket holds
         self._rate_per_s = 0.0
         self._level = 0.0
         self._at = now
         self._pending = 0.0
         self._late_s = 0.0
         if per_minute is not None:
-            self._begin(per_minute)
+            self._refill_at(per_minute)
+            self._level = self.capacity * START_SHARE
 
-    def _begin(self, per_minute: float) -> None:
+    def _refill_at(self, per_minute: float) -> None:
+        self.capacity = max(1.0, per_minute / 60)
         self._rate_per_s = per_minute * USED_SHARE / 60
-        self._level = self.capacity * START_SHARE
-
-    @property
-    def capacity(self) -> float:
-        """What the provider's bucket holds."""
-        return 1.0 if self.per_minute is None else max(1.0, self.per_minute / 60)
 
     def change(self, per_minute: float | None, now: float, *, filled: float = 1.0) -> None:
         """A new limit from now on; None is none. A smaller bucket holds no more than fits; of what a larger one holds
@@ -59,11 +56,12 @@ class Allowance:
         before, capacity = self.per_minute, self.capacity
         self.per_minute = per_minute
         if per_minute is None:
+            self.capacity = 1.0
             return
+        self._refill_at(per_minute)
         if before is None:
-            self._begin(per_minute)
+            self._level = self.capacity * START_SHARE
         else:
-            self._rate_per_s = per_minute * USED_SHARE / 60
             self._level = min(self._level + max(0.0, self.capacity - capacity) * filled, self.capacity)
 
     def delay(self, now: float, amount: float) -> float:

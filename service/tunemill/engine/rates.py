@@ -85,8 +85,10 @@ class RateLimit:
     @property
     def known(self) -> float | None:
         """What the recipe allows and the provider announces; the lower of the two."""
-        both = [limit for limit in (self._configured, self._announced) if limit is not None]
-        return min(both, default=None)
+        configured, announced = self._configured, self._announced
+        if configured is None or announced is None:
+            return announced if configured is None else configured
+        return min(configured, announced)
 
     @property
     def found(self) -> float | None:
@@ -235,6 +237,9 @@ class RateLimit:
 
     def _adopt(self, limit: float, sent_at: float, now: float) -> list[Change]:
         if sent_at < self._announced_at:  # an answer that took long tells of long ago
+            return []
+        if limit == self._announced:  # as nearly always
+            self._announced_at = sent_at
             return []
         before = self.known
         if self._announced is not None and limit > self._announced:
