@@ -159,6 +159,7 @@ def _live(order: dict[str, object], descriptors: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(env)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests under nohup means the tests
     random.seed()
     tempfile.tempdir = None
     code = 1

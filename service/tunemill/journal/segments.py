@@ -8,6 +8,7 @@ file and line, and is never skipped.
 
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tunemill.journal.compressed import CompressedSegment
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
+_LINE_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
 
 
 @quickly_made
@@ -110,9 +112,11 @@ def is_torn_tail(line: bytes, handle: IO[bytes]) -> bool:
         if b"\0" not in line:
             return False
         return not line.partition(b"\0")[2].strip(b"\0\n") and not handle.read(1)
-    # Only a file's end has no line break (more may follow by now: another process may be writing it). A line that is
-    # whole but for its last byte was not torn: that byte was changed.
-    return line.endswith(b"\0") or not _checks(line[:-1] + b"\n")
+    # Only a file's end has no line break (more may follow by now: another process may be writing it). Where a line is
+    # whole but for its break, that byte was changed, whatever beginning of another line a crash left behind it.
+    return not any(
+        line[end.end() :].strip(b"\0") and _checks(line[: end.end()] + b"\n") for end in _LINE_END.finditer(line)
+    )
 
 
 def _checks(line: bytes) -> bool:
