@@ -42,6 +42,9 @@ demo: $(READY)
 	@$(BIN)/tunemill run examples/movie-plots/recipe.toml --local --limit $(DEMO_ROWS) --until tuned --run-dir $(DEMO)
 	@echo "Look at $(DEMO)/train.jsonl, open $(DEMO)/report.html, or: $(BIN)/tunemill show $(DEMO)"
 
+# What was compiled is kept, whatever the environment says: dozens of processes would compile all of it anew.
+test torture: export PYTHONDONTWRITEBYTECODE :=
+
 # Three workers on two cores: at any time some of them wait for a child process. A fourth only gets in the way.
 test: $(READY)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup

@@ -252,6 +252,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.draft is not None
         self.journal.keep(self.draft, self.draft.write())
         self.draft = None
+        self.look()
 
     @precondition(is_closed)
     @rule()
