@@ -18,11 +18,12 @@ def parse_completion(raw: JsonObject, provider_request_id: str | None = None, *,
     choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
     message = _object(choice.get("message"))
     text = message.get("content") if message else choice.get("text")
+    refusal, tool_calls = message.get("refusal"), message.get("tool_calls")
     return Completion(
         text=text if isinstance(text, str) else _text_of(text),
         finish_reason=_string(choice.get("finish_reason")) or MISSING,
-        refusal=_string(message.get("refusal")),
-        tool_calls=_sequence(message.get("tool_calls")),
+        refusal=_string(refusal) if refusal else None,
+        tool_calls=_sequence(tool_calls) if tool_calls else (),
         usage=parse_usage(raw.get("usage")) if with_usage else None,
         model=_string(raw.get("model")),
         provider_request_id=provider_request_id,

@@ -32,7 +32,7 @@ def _found(folder: Path) -> list[tuple[int, str, str]]:
         return [(each.position, each.row.id, each.last.text) for each in candidates(journal, STEPS)]
 
 
-@pytest.mark.parametrize(("slots", "size"), [(512, 8 << 20), (512, 1), (7, 1000), (1, 1)])
+@pytest.mark.parametrize(("slots", "size"), [(512, 8 << 20), (512, 1), (7, 3000), (1, 1)])
 async def test_candidates_do_not_depend_on_how_many_are_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, size: int
 ) -> None:

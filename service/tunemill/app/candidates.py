@@ -22,7 +22,7 @@ from tunemill.journal import (
 from tunemill.model import Candidate, Completion, Row
 
 _SLOTS_AT_ONCE = 512  # asked of the index in one question
-_BYTES_AT_ONCE = 8 * 1024 * 1024  # of the journal's lines that are held together
+_BYTES_AT_ONCE = 8 * 1024 * 1024  # of the journal's lines that are held together; more are read one by one
 
 
 def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
@@ -32,10 +32,11 @@ def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
     for first in range(0, journal.index.positions(), at_once):
         rows = journal.index.rows_between(first, first + at_once)
         answered = journal.index.answered([key ^ mask for _, key, _, _ in rows for mask in masks])
-        size = sum(length for _, _, _, length in rows) + sum(length for _, _, length, _, _ in answered.values())
-        portion = len(rows) if size <= _BYTES_AT_ONCE else 1
-        for at in range(0, len(rows), max(1, portion)):
-            yield from _Portion(journal, steps, masks, rows[at : at + portion], answered).candidates()
+        places = [(place, length) for _, _, place, length in rows]
+        places += [(place, length) for _, place, length, _, _ in answered.values()]
+        is_little = sum(length for _, length in places) <= _BYTES_AT_ONCE
+        lines = read_lines(journal.reader, places) if is_little else {}
+        yield from _Portion(journal, steps, rows, answered, lines).candidates()
 
 
 def _masks(steps: Sequence[Step]) -> Iterator[int]:
@@ -48,7 +49,7 @@ def _masks(steps: Sequence[Step]) -> Iterator[int]:
 
 
 class _Portion:
-    """Some rows whose lines are held in memory, each checked when it is needed."""
+    """Some rows and what was found of them. Lines are checked when they are needed."""
 
     __slots__ = ("_answered", "_journal", "_lines", "_rows", "_steps")
 
@@ -56,23 +57,21 @@ class _Portion:
         self,
         journal: Journal,
         steps: Sequence[Step],
-        masks: Sequence[int],
         rows: Sequence[RowBetween],
         answered: Mapping[int, AnsweredSlot],
+        lines: Mapping[int, bytes],
     ) -> None:
+        """`lines` are those that were read already, by place."""
         self._journal = journal
         self._steps = steps
         self._rows = rows
         self._answered = answered
-        places = [(place, length) for _, _, place, length in rows]
-        found = (answered.get(key ^ mask) for _, key, _, _ in rows for mask in masks)
-        places += [(answer[1], answer[2]) for answer in found if answer is not None]
-        self._lines = read_lines(journal.reader, places)
+        self._lines = lines
 
     def candidates(self) -> Iterator[Candidate]:
         """In order."""
-        for position, key, place, _ in self._rows:
-            row = self._row(place)
+        for position, key, place, length in self._rows:
+            row = self._row(place, length)
             if not self._steps:
                 yield Candidate(position=position, row=row, sample=0, answers={})
             else:
@@ -86,28 +85,33 @@ class _Portion:
         belong together. After a prompt was edited, an answer to the text that another one replaced may still be in its
         place."""
         step = self._steps[len(answers)]
+        name, is_last = step.name, len(answers) + 1 == len(self._steps)
         for sample in range(above * step.samples, (above + 1) * step.samples):
-            found = self._answered.get(row_key ^ slot_mask(step.name, sample))
+            found = self._answered.get(row_key ^ slot_mask(name, sample))
             if found is None or found[4] != parent:
                 continue
-            extended = {**answers, step.name: self._completion(found[1])}
-            if len(extended) == len(self._steps):
+            extended = {**answers, name: self._completion(found[1], found[2])}
+            if is_last:
                 yield sample, extended
             else:
                 yield from self._chains(row_key, extended, sample, found[3])
 
-    def _row(self, place: int) -> Row:
-        text = self._lines[place]
+    def _row(self, place: int, length: int) -> Row:
+        text = self._line(place, length)
         try:
             record = decode_whole(text)
         except DamagedLine as error:
-            raise self._journal.reader.damaged(unpacked(place, len(text)), error) from error
+            raise self._journal.reader.damaged(unpacked(place, length), error) from error
         return Row(id=record["row"], fields=record["fields"])
 
-    def _completion(self, place: int) -> Completion:
-        text = self._lines[place]
+    def _completion(self, place: int, length: int) -> Completion:
+        text = self._line(place, length)
         try:
             answer = decode_answer(text)
         except DamagedLine as error:
-            raise self._journal.reader.damaged(unpacked(place, len(text)), error) from error
+            raise self._journal.reader.damaged(unpacked(place, length), error) from error
         return parse_completion(answer, with_usage=False)
+
+    def _line(self, place: int, length: int) -> bytes:
+        text = self._lines.get(place)
+        return self._journal.reader.read_text(unpacked(place, length)) if text is None else text

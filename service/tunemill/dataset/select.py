@@ -9,9 +9,11 @@ from tunemill.dataset.clean import Rejected
 from tunemill.dataset.digests import DIGEST_BYTES, DigestIndex, digest_of
 from tunemill.dataset.formats import Example
 from tunemill.dataset.split import Side, Splitter
+from tunemill.frozen import quickly_made
 from tunemill.model import Candidate
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
     """An example and its file. `digest` is of its line."""

@@ -86,7 +86,10 @@ class Template:
         """The text for these values, or why there is none."""
         try:
             if self._plain is not None:
-                return _not_too_long(self._plain.filled(values))
+                text = self._plain.filled(values)
+                if len(text) > TEXT_CHARS_MAX:
+                    raise _too_long()
+                return text
             return "".join(_bounded(self._compiled.generate(values)))
         except Exception as error:
             # The expressions are the recipe's own code, so they may raise anything; and as they work for other rows,
@@ -161,13 +164,6 @@ def _bounded(parts: Iterable[str]) -> Iterator[str]:
         if size > TEXT_CHARS_MAX:
             raise _too_long()
         yield part
-
-
-def _not_too_long(text: str) -> str:
-    """For what is made of values that are there already: it cannot grow without end."""
-    if len(text) > TEXT_CHARS_MAX:
-        raise _too_long()
-    return text
 
 
 def _too_long() -> SecurityError:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 import orjson
 
+from tunemill.frozen import quickly_made
 from tunemill.model import Json, JsonObject, Row
 from tunemill.templates import Unrenderable
 
@@ -25,6 +26,7 @@ class Unfit(Exception):
         self.detail = detail
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
     """What an example is made of: the row, the names its templates see, and the last step's tool calls."""
@@ -34,6 +36,7 @@ class Material:
     tool_calls: Sequence[Json]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One line of a training file.

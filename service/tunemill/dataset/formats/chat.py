@@ -28,8 +28,14 @@ class ChatFormat:
 
     def example(self, material: Material, targets: tuple[str, ...]) -> Example:
         (target,) = targets
-        asked = [(role, render(template, material.names)) for role, template in self.asking]
-        messages: list[Json] = [{"role": role, "content": text} for role, text in asked]
+        asked: list[tuple[str, str]] = []
+        messages: list[Json] = []
+        characters = 0
+        for role, template in self.asking:
+            text = render(template, material.names)
+            asked.append((role, text))
+            messages.append({"role": role, "content": text})
+            characters += len(text)
         prompt = dump(messages)
         if self.is_tool_call(target, material):
             messages.append({"role": "assistant", "tool_calls": material.tool_calls})
@@ -44,6 +50,6 @@ class ChatFormat:
             prompt=prompt,
             asked=asked,
             target=target,
-            characters=sum(len(text) for _, text in asked) + len(target),
+            characters=characters + len(target),
             system=asked[0][1] if asked and asked[0][0] == "system" else "",
         )
