@@ -2,7 +2,7 @@
 
 Four ways to be out, each in the middle of a run: the server answers 503 to everything; it takes requests and answers
 none; its process is stopped, so that the kernel takes connections and nobody reads them; it is gone, and another one
-comes back on its port. All figures are the servers' own books'. TUNEMILL_OUTAGE_S=120 makes them two minutes long.
+comes back on its port. All figures are the servers' own books'.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from bench.recipes import grid_recipe
 from bench.running import Running, client_environment, run_command, started, status
 from bench.servers import Simulator, fetch, simulator
 
-OUTAGE_S = float(os.environ.get("TUNEMILL_OUTAGE_S", "25"))
+OUTAGE_S = (120, 15)  # in the full form, and in the quick one
 CONCURRENCY = 32
 LATENCY_S = 0.5
 BEFORE_S = 10.0
@@ -161,7 +161,7 @@ def _watch(world: World, seconds: float, running: Running) -> None:
 
 def measure(options: Options) -> Iterator[Figure]:
     """All kinds; of several rounds the first is enough, as nothing here is a matter of speed."""
-    lasts_s = min(OUTAGE_S, 15.0) if options.quick else OUTAGE_S
+    lasts_s = options.size(*OUTAGE_S)
     for kind in KINDS:
         outcome = outage(kind, options, lasts_s=lasts_s)
         said = f"out for {lasts_s:g} s; {outcome.sent_meanwhile} requests came in meanwhile"
