@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.limits_support import in_another_language, mixed, prompt_only, the_larger, the_sum
 
-from tunemill.engine.attribution import Attribution
 from tunemill.engine.calibration import Calibration
 from tunemill.engine.size import Size
-from tunemill.model import LimitedBy
 
 PER_S = 30_000.0
 
@@ -84,19 +82,3 @@ def test_whatever_is_announced_the_expectation_stays_within_reason(
     for size in (Size(400, 100), Size(40_000, 10), Size(4, 4000)):
         usual = size.characters / 4 + size.output_max
         assert 0.03 * usual <= calibration.expected(size) <= 1.51 * usual
-
-
-def test_the_limit_that_passes_evenly_is_the_one_that_binds() -> None:
-    """Requests until shown otherwise: episodes with even tokens and uneven requests show it, and the other way."""
-    attribution = Attribution()
-    at, requests, tokens = 0.0, 0.0, 0.0
-    seen = [attribution.limited_by]
-    for passed in (0, 30, 55, 20, 40):
-        at, requests, tokens = at + 5, requests + passed, tokens + 5000
-        attribution.refused(at, requests=requests, tokens=tokens)
-    seen.append(attribution.limited_by)
-    for passed in (2000, 9000, 5000, 7000, 3000, 8000, 4000):
-        at, requests, tokens = at + 5, requests + 40, tokens + passed
-        attribution.refused(at, requests=requests, tokens=tokens)
-    seen.append(attribution.limited_by)
-    assert seen == [LimitedBy.REQUESTS, LimitedBy.TOKENS, LimitedBy.REQUESTS]

@@ -111,6 +111,7 @@ class Gates:
     def took(self, now: float, *, size: Size) -> Passage:
         """A request is let through."""
         requests, tokens = self._requests.take(now, 1.0), self._tokens.take(now, self.tokens_of(size))
+        self._attribution.left(tokens.amount)
         return Passage(now, size, self._calibration.took(size, now), requests, tokens)
 
     def left(self, passage: Passage, now: float) -> None:
@@ -143,7 +144,12 @@ class Gates:
         changes = binds.refused(taken, again_in_s=failure.retry_after_s, now=now)
         other.not_refused(others)
         if failure.limited_by is None and changes:
-            self._attribution.refused(passage.at, requests=passage.requests.net, tokens=passage.tokens.net)
+            self._attribution.refused(
+                passage.at,
+                number=passage.tokens.number,
+                requests=passage.requests.net,
+                tokens=passage.tokens.net,
+            )
             if self._attribution.limited_by is not by:
                 other.begin(now)
                 binds.open(now)
