@@ -27,6 +27,7 @@ AFTER_S = 20.0
 WINDOW_S = 2.0  # over which a rate is taken
 FULL = 0.9  # of the rate before
 SAMPLE_S = 0.25
+DEADLINE_S = 180  # longer than any of them: what is cut by its deadline may be answered, and billed, all the same
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def outage(kind: str, options: Options, *, lasts_s: float, number: int = 0) -> O
     rows = int(rate * (BEFORE_S + AFTER_S))
     folder = options.folder / f"{number}-{list(KINDS).index(kind)}"
     folder.mkdir()
-    limits = f"requests_per_minute = {60 * 10 * rate:g}\nconcurrency = {CONCURRENCY}\ntimeout_s = 120"
+    limits = f"requests_per_minute = {60 * 10 * rate:g}\nconcurrency = {CONCURRENCY}\ntimeout_s = {DEADLINE_S}"
     recipe = grid_recipe(folder / "recipe.toml", rows=rows, limits=limits)
     arguments = ("--latency-s", str(LATENCY_S))
     with contextlib.ExitStack() as servers:
@@ -174,7 +175,8 @@ PART = Part(
     title="Outages",
     about=(
         f"A run with {CONCURRENCY} requests at once and answers after {LATENCY_S:g} s, whose server is out in the "
-        f"middle of it. Full rate is {FULL:.0%} of the rate before, over {WINDOW_S:g} s, as the server counts answers."
+        f"middle of it. The deadline of a request is {DEADLINE_S} s. Full rate is {FULL:.0%} of the rate before, over "
+        f"{WINDOW_S:g} s, as the server counts answers."
     ),
     measure=measure,
 )
