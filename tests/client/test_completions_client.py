@@ -28,13 +28,17 @@ BODY = orjson.dumps({"model": "sim", "messages": [{"role": "user", "content": "S
 
 
 class Client:
-    """A client; `is_repeating` lets another request of the same kind go before the first one that counts."""
+    """A client; `is_repeating` lets another request of the same kind go before the first one that counts. Without a
+    limit to its connections (0), as runs have it, it keeps them itself."""
 
     is_repeating = False
+    connections = 4
     forget: Callable[[], object] = staticmethod(lambda: None)  # what the server has of it
 
     def __init__(self, base_url: str, key: str) -> None:
-        self.client = CompletionsClient(base_url=base_url, api_key=key, connections=4, clock=SystemClock())
+        self.client = CompletionsClient(
+            base_url=base_url, api_key=key, connections=self.connections, clock=SystemClock()
+        )
         self._is_first = True
 
     async def send(self, request: Request, timeout_s: float) -> Reply:
@@ -57,6 +61,7 @@ async def connected(base_url: str, *, key: str = KEY) -> AsyncIterator[Client]:
 @pytest.fixture(autouse=True, params=[False, True], ids=["first", "repeated"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "is_repeating", request.param)
+    monkeypatch.setattr(Client, "connections", 0 if request.param else 4)
 
 
 def request(body: bytes = BODY, path: str = "/chat/completions") -> Request:
@@ -426,8 +431,9 @@ async def test_the_sdk_is_asked_afresh_now_and_then() -> None:
     assert [head[b"authorization"] for head in headers_of(heads)] == [b"Bearer old"] * 2 + [b"Bearer new"] * 2
 
 
-async def test_the_pool_is_as_large_as_it_was_told() -> None:
+async def test_the_pool_is_as_large_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand requests at once share so many connections."""
+    monkeypatch.setattr(Client, "connections", 4)
     async with hearing() as (base_url, _, bodies), connected(base_url) as client:
         await client.send(request(), 10.0)
         replies = await asyncio.gather(*(client.send(request(), 30.0) for _ in range(200)))
