@@ -20,6 +20,7 @@ class Server:
 
     def __init__(self) -> None:
         self.served: list[int] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.unasked = b""  # what it says after each answer although nobody asked
         self.is_closing = False  # each connection after its answer
         self.arrived = asyncio.Semaphore(0)
@@ -29,6 +30,9 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = len(self.served)
         self.served.append(0)
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.append(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while not (self.is_closing and self.served[number]):
                 await reader.readuntil(b"\r\n\r\n")
@@ -42,6 +46,8 @@ class Server:
                     await asyncio.sleep(0)
                     writer.write(self.unasked)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -55,6 +61,7 @@ async def calling() -> AsyncIterator[tuple[Server, Exchange, Route]]:
             yield serving, exchange, exchange.route(url, CIMultiDict(), None)
         finally:
             await exchange.aclose()
+            await asyncio.gather(*serving.tasks)
 
 
 def is_good(connection: Connection) -> bool:
