@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
-from tests.support import torture, warm
+from tests.support import groups, torture, warm
 
 hypothesis.settings.register_profile("tunemill", deadline=None)  # the machine may be busy with something else
 hypothesis.settings.load_profile("tunemill")
@@ -55,6 +55,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """See `tests.support.warm`."""
     if not hasattr(config, "workerinput"):
         warm.end_session()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """See `tests.support.groups`."""
+    return groups.scheduler(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -15,7 +15,6 @@ from tests.support.ports import free_port
 from tests.support.running import DEADLINE_S, command, environment, grid_recipe
 from tests.support.simulator import Simulator
 
-pytestmark = pytest.mark.xdist_group("page")  # one run and one browser for all of them
 ROWS = 24
 LOG = "log.jsonl"
 TOKEN = "correct-horse-battery"

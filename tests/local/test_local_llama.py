@@ -11,7 +11,7 @@ import pytest
 from tests.support.simulator import Simulator
 from tests.support.wire import Seen, call, chat, chat_body, raw_request
 
-pytestmark = [pytest.mark.xdist_group("llama"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1"
 

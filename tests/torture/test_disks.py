@@ -15,7 +15,7 @@ import pytest
 from tests.support.simulator import Simulator
 from tests.support.torture import Figures
 from tests.torture.strikes import CHANGING, WRITING, Point
-from tests.torture.whole_run import IN_ONE_PLACE, Bench, End, Nursery
+from tests.torture.whole_run import Bench, End, Nursery
 
 DONE = 0
 MISTAKE = 2
@@ -57,7 +57,6 @@ def _is_late(bench: Bench, point: Point) -> bool:
     return point.nth > 0.7 * max(times)
 
 
-@IN_ONE_PLACE
 @pytest.mark.timeout(600)
 def test_a_disk_that_fails_in_mid_run(bench: Bench, torture_seed: int, figures: Figures) -> None:
     """Full, read-only or broken from some call on: it stops and says why, and goes on when all is well."""
@@ -84,7 +83,6 @@ def test_a_disk_that_fails_at_every_call(bench: Bench, error: str, part: int, fi
     assert stopped > len(mine) / 2
 
 
-@IN_ONE_PLACE
 @pytest.mark.torture
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bytes_max", [20_000, 1])
@@ -139,7 +137,6 @@ class SmallDisk:
         subprocess.run(command, check=True)
 
 
-@IN_ONE_PLACE
 @pytest.mark.timeout(600)
 def test_a_small_file_system_fills_up(small_disk: SmallDisk, torture_seed: int, figures: Figures) -> None:
     """Really full, several times in one run; with room made each time it comes to its end."""
@@ -160,7 +157,6 @@ def test_a_small_file_system_fills_up(small_disk: SmallDisk, torture_seed: int, 
     assert full
 
 
-@IN_ONE_PLACE
 @pytest.mark.timeout(600)
 def test_a_file_system_that_became_read_only(small_disk: SmallDisk) -> None:
     """A run that finds its folder read-only says so and changes nothing; writable again, it goes on."""

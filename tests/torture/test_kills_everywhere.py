@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from tests.support.torture import Figures
 from tests.torture.strikes import Plan, Point
-from tests.torture.whole_run import IN_ONE_PLACE, KILLED, Bench, Case
+from tests.torture.whole_run import KILLED, Bench, Case
 
 IN_SHORT = 8
 PARTS = 8
@@ -45,7 +45,6 @@ def _power(luck: Random) -> int | None:
     return luck.choice([None, luck.randrange(10**9)])
 
 
-@IN_ONE_PLACE
 @pytest.mark.timeout(600)
 def test_a_few_kills_spread_over_the_kinds(bench: Bench, torture_seed: int, figures: Figures) -> None:
     """Killed at points of eight different kinds, the run comes to the same files, job and books."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pytest
 from tests.support.running import KEY, grid_recipe
 from tests.support.simulator import Simulator
 from tests.torture.nursery import Order
@@ -39,7 +38,6 @@ model = "gpt-4o-mini-2024-07-18"
 n_epochs = 1
 """
 NAME = "torture"
-IN_ONE_PLACE = pytest.mark.xdist_group("whole runs")  # short tests share what is slow to set up
 SAME_BYTES = ("train.jsonl", "validation.jsonl", "rejects.jsonl", "failed.jsonl", "inference.json")
 SAME_LINES = ("metrics.csv", "events.jsonl")  # what is in them is the job's own; each line is there once
 
