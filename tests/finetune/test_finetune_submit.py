@@ -2,9 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +14,7 @@ import pytest
 from tests.finetune.finetune_support import MODEL, SkippingClock, write_dataset, write_validation
 from tests.finetune.wire_support import Answered, Asked, Cut, forward, refusal, said
 from tests.finetune.world_support import FILES, JOBS, Lagging, LostReplies, World, gateway, without_metadata, world
+from tests.support import warm
 from tests.support.simulator import Simulator
 
 from tunemill.errors import ProviderRefused, ProviderUnreachable, RecipeError, RunFolderError
@@ -408,16 +409,8 @@ async def test_a_call_that_is_cancelled_leaves_it_open(here: World) -> None:
 
 def start_child(there: World, stop_at: str) -> "subprocess.Popen[bytes]":
     """A process that submits, and stands still at an event so that it can be killed there."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.finetune.submit_child",
-        there.base_url,
-        str(there.folder),
-        there.run,
-        stop_at,
-    ]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    words = ("tests.finetune.submit_child", there.base_url, str(there.folder), there.run, stop_at)
+    return warm.popen(*words, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
 
 
 def kill(child: "subprocess.Popen[bytes]") -> None:

@@ -1,15 +1,13 @@
 """The pages: what they tell people to type exists, and what they point to is there."""
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.cli.cli_support import forked
 from tests.house.house_support import PAGES, ROOT, Shown, commands_shown, project_files
 
 # Put together here, so that this file is not the one that names them.
@@ -26,13 +24,9 @@ _FLAG = re.compile(r"^--[a-z-]+")
 
 @cache
 def _help(command: str) -> str:
-    shown = subprocess.run(
-        [sys.executable, "-m", "tunemill", command, "--help"],
-        capture_output=True, text=True, check=False, timeout=60,
-        env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
-    )  # fmt: skip
-    assert shown.returncode == 0, shown.stderr
-    return shown.stdout
+    shown = forked(command, "--help", cwd=ROOT, env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.code == 0, shown.err
+    return shown.out
 
 
 @cache

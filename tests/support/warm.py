@@ -53,14 +53,15 @@ def popen(
     stdout: Stream = None,
     stderr: Stream = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `tunemill` or `tunemill.local`; to be used as any other child."""
+    """Start `tunemill`, `tunemill.local`, or any other module as a program; to be used as any other child."""
     start = _Forked if VARIABLE in os.environ else cold
     return start(program, *arguments, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 def cold(program: str, *arguments: str, env: Mapping[str, str], **more: Any) -> subprocess.Popen[bytes]:
     """As `popen`, by loading everything anew."""
-    return subprocess.Popen([*_COLD[program], *arguments], env=env, **{"stdin": subprocess.DEVNULL, **more})
+    words = _COLD.get(program, [sys.executable, "-m", program])
+    return subprocess.Popen([*words, *arguments], env=env, **{"stdin": subprocess.DEVNULL, **more})
 
 
 class _Forked(subprocess.Popen[bytes]):

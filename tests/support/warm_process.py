@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import runpy
 import select
 import signal
 import socket
@@ -76,6 +77,14 @@ def _simulator(arguments: list[str]) -> None:
 
 
 PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {"tunemill": _tunemill, "tunemill.local": _simulator}
+
+
+def _run(program: str, arguments: list[str]) -> None:
+    if program in PROGRAMS:
+        PROGRAMS[program](arguments)
+    else:
+        sys.argv = [program, *arguments]
+        runpy.run_module(program, run_name="__main__")
 
 
 def main(path: str, owner: int) -> None:
@@ -164,7 +173,7 @@ def _live(order: dict[str, object], descriptors: list[int]) -> NoReturn:
     tempfile.tempdir = None
     code = 1
     try:
-        PROGRAMS[str(order["program"])](arguments)
+        _run(str(order["program"]), arguments)
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:
