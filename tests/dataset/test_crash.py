@@ -1,34 +1,16 @@
 """A build that is killed leaves each file old or new, and never a mixture that passes for a dataset."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.dataset.dataset_support import built, candidate_of, spec_of
+from tests.dataset.build_child import build_kind
+from tests.support import warm
 
 from tunemill.dataset import is_current
-from tunemill.recipe.sections import ChatTrain
 
 KILLS = 6
-
-CHILD = """
-import sys
-from pathlib import Path
-from tests.dataset.test_crash import build_kind
-folder = Path(sys.argv[1])
-print("ready", flush=True)
-while True:
-    for kind in ("old", "new"):
-        build_kind(kind, folder)
-        print(kind, flush=True)
-"""
-
-
-def build_kind(kind: str, folder: Path) -> None:
-    """A dataset of one of two kinds, which differ in every file."""
-    candidates = (candidate_of(f"{kind} story {number}", position=number) for number in range(300))
-    train = ChatTrain(user="{{ topic }}", assistant="{{ story }}", validation_fraction=0.2)
-    built(candidates, folder, spec_of(train, recipe=kind, fingerprint=kind))
+ROOT = Path(__file__).parents[2]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -57,8 +39,9 @@ def test_a_killed_build_leaves_old_or_new_files(tmp_path: Path) -> None:
 
 
 def _build_until_killed(folder: Path, *, builds: int) -> None:
-    command = [sys.executable, "-c", CHILD, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+    with warm.popen(
+        "tests.dataset.build_child", str(folder), cwd=ROOT, env=os.environ, stdout=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None
         for _ in range(builds + 1):
             child.stdout.readline()
