@@ -18,6 +18,7 @@ import contextlib
 import json
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,7 +28,7 @@ from typing import IO, Any
 import tunemill
 from tunemill.errors import RunFolderUnwritable
 from tunemill.files import write_whole
-from tunemill.journal.index import FORMAT, Index
+from tunemill.journal.index import FORMAT, Index, checksum_of
 from tunemill.journal.segments import LineReader, Location, file_of
 from tunemill.journal.totals import Totals
 
@@ -51,10 +52,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A copy of the index: a file's name and its digest."""
+    """A copy of the index: a file's name and its checksum."""
 
     name: str
-    digest: str
+    checksum: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class Draft:
         name = IMAGES[self.before is not None and self.before.name == IMAGES[0]]
         path = self.folder / name
         try:
-            return Image(name=name, digest=self.index.copy_to(path))
+            return Image(name=name, checksum=self.index.copy_to(path))
         except OSError:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -120,7 +121,7 @@ class Draft:
             "last_line": _digest_of_line(self.folder, end),
             "segments": [size_and_time(self.folder, segment, end) for segment in range(1, end.segment + 1)],
             "totals": self.totals.to_json(),
-            "image": [image.name, image.digest],
+            "image": [image.name, image.checksum],
             "mark": None if self.mark is None else [self.mark.inputs, self.mark.walk],
         }
 
@@ -132,8 +133,8 @@ def load(folder: Path, segments: Sequence[int], *, index_path: Path | None) -> S
         facts = read_facts(folder)
         if facts is None or not covers(folder, segments, facts):
             return None
-        name, digest = facts["image"]
-        image = Image(name=name, digest=digest)
+        name, checksum = facts["image"]
+        image = Image(name=name, checksum=checksum)
         index = _load_image(folder, image, index_path)
         if index is None:
             return None
@@ -230,7 +231,7 @@ def _load_image(folder: Path, image: Image, index_path: Path | None) -> Index | 
     with (folder / image.name).open("rb") as source, _opened(index_path) as copy:
         path = Path(copy.name)
         try:
-            if _copied(source, copy) == image.digest:
+            if _copied(source, copy) == image.checksum:
                 copy.flush()
                 return Index(path, is_image=True)
         finally:
@@ -243,9 +244,10 @@ def _opened(path: Path | None) -> IO[bytes]:
 
 
 def _copied(source: IO[bytes], target: IO[bytes]) -> str:
-    """Read to the end, in pieces; the digest of what was read."""
-    digest = blake2b(digest_size=_DIGEST_BYTES)
+    """Read to the end, in pieces; the checksum of what was read."""
+    checksum = size = 0
     while piece := source.read(_PIECE_BYTES):
-        digest.update(piece)
+        checksum = zlib.crc32(piece, checksum)
+        size += len(piece)
         target.write(piece)
-    return digest.hexdigest()
+    return checksum_of(checksum, size)
