@@ -95,6 +95,15 @@ def test_what_is_no_socket_of_ours_is_not_followed(tmp_path: Path) -> None:
     assert not path.is_symlink()
 
 
+async def test_a_socket_that_cannot_be_taken_away_hides_no_other_trouble(tmp_path: Path) -> None:
+    """Whoever ends because the disk has become read-only says that, and nothing of a socket."""
+    path = tmp_path / "control.sock"
+    async with control_socket(path, echo):
+        path.unlink()
+        path.mkdir()
+    assert path.is_dir()
+
+
 KILLED = """
 import asyncio, sys
 from pathlib import Path

@@ -5,6 +5,7 @@ that records the others' hashes is put in place last (see `current`). Whoever ca
 temporary names are fixed and a crash leaves nothing to pile up.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -73,8 +74,9 @@ class _Pending:
             self.temporary.replace(self.path)
 
     def discard(self) -> None:
-        self._handle.close()
-        self.temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # whatever keeps it from going away has been told by then
+            self._handle.close()
+            self.temporary.unlink(missing_ok=True)
 
     def _write_out(self) -> None:
         content = memoryview(b"".join(self._pieces))

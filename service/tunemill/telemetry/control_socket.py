@@ -56,7 +56,8 @@ async def control_socket(path: Path, answer: Handler) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        remove_socket(path)
+        with contextlib.suppress(OSError):  # on a disk that cannot be written it stays, and that is not what went wrong
+            remove_socket(path)
         for task in callers:
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
