@@ -19,11 +19,11 @@ FIND_PYTHON := for python in $(or $(PYTHON),python3.11 python3.12 python3.13 pyt
 help:
 	@echo "make demo    the movie-plots example on a small model on this machine, two to seven minutes, as fast as the machine is, no key needed"
 	@echo "make test    all tests"
-	@echo "make torture kill -9 everywhere, full disks, thousands of simulated hours, a soak: ten to fifteen minutes;"
+	@echo "make torture kill -9 everywhere, full disks, thousands of simulated hours, a soak: an hour on two slow cores;"
 	@echo "             SOAK=3600 soaks for an hour, TORTURE=tests/torture/... runs only these, TUNEMILL_TORTURE_SEED repeats"
 	@echo "make check   format, lint, types, layers"
 	@echo "make fix     mend what ruff can mend"
-	@echo "make bench   every figure beside its limit into bench/RESULTS.md, 20 minutes; BENCH=--quick is short, writes nothing"
+	@echo "make bench   every figure beside its limit into bench/RESULTS.md, an hour; BENCH=--quick is short, writes nothing"
 	@echo "make bench-peers   others on the same work, in environments of their own (bench/.peers); BENCH as above"
 	@echo "make deploy-files   write deploy/METRICS.md, the dashboard and the operator's rules anew from what they are made from"
 	@echo "make image   the container image, with docker, podman or buildah; IMAGE, BASE, ENGINE and more: deploy/build"
