@@ -17,7 +17,7 @@ def quickly_made(cls: T) -> T:
     """Decorates a frozen dataclass with slots: no base class, no `__post_init__`, no factories of defaults."""
     names = [field.name for field in fields(cls)]
     assert cls.__bases__ == (object,), "its slots are all that it has"
-    assert list(cls.__slots__) == names, "and each is a field"  # type: ignore[attr-defined]
+    assert list(cls.__slots__) == names, "and each is a field"  # type: ignore[attr-defined] # any class
     parameters = list(inspect.signature(cls).parameters.values())
     defaults = {f"_default_{each.name}": each.default for each in parameters if each.default is not each.empty}
     assert len(parameters) == len(names), "each of which is given"
@@ -41,5 +41,5 @@ def quickly_made(cls: T) -> T:
     made = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     made.__annotations__ = dict(vars(cls)["__init__"].__annotations__)
-    cls.__init__ = made  # type: ignore[misc]
+    cls.__init__ = made  # type: ignore[misc] # the other constructor, which is the point
     return cls

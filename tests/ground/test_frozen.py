@@ -40,7 +40,7 @@ def test_it_is_of_its_class_and_frozen() -> None:
     made = Quick(text="a")
     assert type(made) is Quick
     with pytest.raises(FrozenInstanceError):
-        made.text = "b"  # type: ignore[misc]
+        made.text = "b"  # type: ignore[misc] # it is refused
     with pytest.raises(FrozenInstanceError):
         del made.text
     assert not hasattr(made, "__dict__")
@@ -61,7 +61,7 @@ def test_it_is_compared_hashed_shown_copied_and_pickled() -> None:
 def test_wrong_arguments_are_refused(arguments: dict[str, str]) -> None:
     """A field that is missing, or that there is not."""
     with pytest.raises(TypeError):
-        Quick(**arguments)  # type: ignore[arg-type]
+        Quick(**arguments)  # type: ignore[arg-type] # wrong ones
 
 
 def test_what_it_cannot_make_it_refuses() -> None:

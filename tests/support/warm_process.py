@@ -179,7 +179,7 @@ def _live(order: dict[str, object], descriptors: list[int]) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     # As the interpreter ends, but for taking all modules apart, which is most of what a short command would cost here.
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined] # as an interpreter does at its end
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -55,7 +55,7 @@ class Distribution(Collector):
             so_far, buckets = 0, []
             for bound, count in zip(self._bounds, series.counts, strict=True):
                 so_far += count
-                buckets.append((str(floatToGoString(bound)), so_far))  # type: ignore[no-untyped-call]
+                buckets.append((str(floatToGoString(bound)), so_far))  # type: ignore[no-untyped-call] # has no types
             family.add_metric(labels, buckets, series.total)
         yield family
 
