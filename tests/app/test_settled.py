@@ -11,8 +11,10 @@ from tests.support.simulator import Simulator
 
 from tunemill.app.folder import RunFolder
 from tunemill.app.settled import rows_of, settled_whole
+from tunemill.app.shown import Events
 from tunemill.engine import dispatcher
-from tunemill.journal import Journal, journal, last_mark, open_for_reading
+from tunemill.events import Event, RunStarted
+from tunemill.journal import Index, Journal, RequestState, journal, last_mark, open_for_reading
 from tunemill.journal.snapshot import Draft, Image
 from tunemill.model import Row
 from tunemill.sources.table import Table
@@ -47,6 +49,10 @@ def killed(tmp_path: Path, server: Simulator, monkeypatch: pytest.MonkeyPatch) -
 
 def _no_rows(_: Table) -> Iterator[Row]:
     raise AssertionError("every row was looked at")
+
+
+def _no_count(_: Index, state: RequestState) -> int:
+    raise AssertionError(f"every place was counted that is {state}")
 
 
 async def test_a_killed_run_goes_on_behind_what_was_settled(
@@ -109,6 +115,22 @@ async def test_other_inputs_void_what_was_settled(killed: tuple[Run, list[Path]]
         result, _ = await run.again()
         assert result.statistics.requests.completed == result.statistics.requests.planned
         assert mark is None or mark.walk["walked"] <= 3
+
+
+async def test_a_changed_recipe_begins_with_what_was_settled_for_the_other(
+    killed: tuple[Run, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many answers there are is known before the walk without a look at every place: the last process's mark tells
+    it, whatever its inputs were."""
+    run, _ = killed
+    first, _ = await run.again()
+    monkeypatch.setattr(Index, "slots_in", _no_count)
+    started: list[Event] = []
+    monkeypatch.setattr(Events, "emit", lambda _, event: started.append(event))
+    run.edit("About", "All about")
+    await run.again()
+    told = next(event for event in started if isinstance(event, RunStarted))
+    assert told.requests_completed == first.statistics.requests.completed
 
 
 async def test_what_was_settled_is_known_from_outside(killed: tuple[Run, list[Path]]) -> None:

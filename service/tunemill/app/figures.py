@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from tunemill.app.forecast import rows_that_fit
-from tunemill.app.settled import answers_since, settled_before, settled_whole
+from tunemill.app.settled import answers_since, settled_in, whole_mark
 from tunemill.clock import Clock
 from tunemill.engine import Budget, Counts, Dispatcher, Step
-from tunemill.journal import Journal, RequestState, Totals
+from tunemill.journal import Journal, Mark, RequestState, Totals
 from tunemill.model import JsonObject, Picodollars, RunState
 from tunemill.plan import Chain
 from tunemill.statistics import JournalLevel, Money, RequestCounts, RunStatistics
@@ -161,20 +161,19 @@ class LiveFigures:
         return left * elapsed / done
 
 
-def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...], inputs: str | None = None) -> Counts:
+def counts_on_record(journal: Journal, planned: int, steps: tuple[Step, ...], mark: Mark | None) -> Counts:
     """What the journal says of the places of the rows that are in the source, before anything is walked again.
 
-    Where a process with these `inputs` left how far it had come, with what was answered since: too few by the
-    answers that rows under way had then. Without `inputs`, only a mark of a whole run is taken for it. Else all places
-    are counted.
+    With a `mark`, how far the last process had come, and what was answered since: too few by the answers that rows
+    under way had then. Else all places are counted, which takes seconds for a million.
     """
-    settled = settled_whole(journal) if inputs is None else settled_before(journal, inputs)
-    if settled is None or journal.mark is None:
+    settled = None if mark is None else settled_in(mark)
+    if settled is None or mark is None:
         completed = min(planned, journal.index.slots_in(RequestState.COMPLETED))
         failed = min(planned - completed, journal.index.slots_in(RequestState.FAILED))
     else:
         failed = min(planned, settled.failed)
-        completed = min(planned - failed, settled.completed + answers_since(journal.mark, journal.totals.answers))
+        completed = min(planned - failed, settled.completed + answers_since(mark, journal.totals.answers))
     by_step = {step.name: journal.totals.completed_of(step.name) for step in steps}
     failed_by_step = dict(settled.failed_by_step) if settled is not None else {}
     if len(steps) == 1:
@@ -193,7 +192,7 @@ def figures_on_record(run: str, journal: Journal, *, is_running: bool, budget: P
     totals = journal.totals
     opened = totals.opened
     planned = totals.rows * (opened.places if opened else 0)
-    counts = counts_on_record(journal, planned, ())
+    counts = counts_on_record(journal, planned, (), whole_mark(journal))
     in_flight = min(len(totals.unresolved), planned - counts.completed - counts.failed) if is_running else 0
     return RunStatistics(
         run=run,

@@ -10,7 +10,7 @@ from itertools import islice
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.recorder import JournalRecorder
-from tunemill.app.settled import mark_of, settled_before
+from tunemill.app.settled import mark_of, settled_before, whole_mark
 from tunemill.client.reach import Reach
 from tunemill.clock import Clock
 from tunemill.engine import (
@@ -253,17 +253,23 @@ def live_figures(
     budget: Budget,
     simulated: bool,
     clock: Clock,
-    inputs: str | None,
+    is_seen_through: bool,
 ) -> LiveFigures:
-    """The figures of a run that is about to start, with what its journal already has."""
+    """The figures of a run that is about to start, with what its journal already has.
+
+    Of a run that is walked again, a mark tells nearly how far it is, whatever its inputs were, and the walk the rest.
+    One that was seen through is not walked, and its last mark may be from before its last answers: then only one of a
+    whole run will do.
+    """
     planned = rows * opened.planner.chain.requests_per_row
+    mark = whole_mark(run.journal) if is_seen_through else run.mark
     return LiveFigures(
         run=opened.recipe.name,
         totals=run.journal.totals,
         budget=budget,
         clock=clock,
         steps=opened.steps,
-        baseline=counts_on_record(run.journal, planned, opened.steps, inputs),
+        baseline=counts_on_record(run.journal, planned, opened.steps, mark),
         simulated=simulated,
         journal=run.writer.level,
     )

@@ -13,7 +13,7 @@ from tunemill.engine import Step
 from tunemill.errors import RecipeError, RunFolderError
 from tunemill.events import Event
 from tunemill.files import write_whole
-from tunemill.journal import Ended, Journal, JournalWriter, Opened, open_for_reading, open_for_writing
+from tunemill.journal import Ended, Journal, JournalWriter, Mark, Opened, open_for_reading, open_for_writing
 from tunemill.model import Lane, Picodollars, picodollars
 from tunemill.plan import Planner
 from tunemill.recipe import (
@@ -94,12 +94,14 @@ def with_budget(loaded: LoadedRecipe, usd: float | None) -> LoadedRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A run folder that this process writes to. `before` is how the process before it ended, if on purpose."""
+    """A run folder that this process writes to. `before` is how the process before it ended, if on purpose, and `mark`
+    how far it had come, where that is known; its inputs may have been others."""
 
     folder: RunFolder
     journal: Journal
     writer: JournalWriter
     before: Ended | None
+    mark: Mark | None
 
 
 @contextlib.contextmanager
@@ -121,7 +123,7 @@ def writing_to(
     try:
         journal, writer, interrupted = open_for_writing(folder.journal, clock=clock, emit=emit)
         try:
-            before = journal.totals.ended
+            before, mark = journal.totals.ended, journal.mark
             write_whole(folder.recipe, write_snapshot(opened.loaded).encode())
             for line in interrupted:
                 journal.add(line, writer.append(line))
@@ -135,7 +137,7 @@ def writing_to(
                 inputs=inputs,
             )
             journal.add(began, writer.append(began))
-            yield OpenRun(folder=folder, journal=journal, writer=writer, before=before)
+            yield OpenRun(folder=folder, journal=journal, writer=writer, before=before, mark=mark)
         finally:
             journal.close_after(writer)
     finally:

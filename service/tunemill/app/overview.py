@@ -17,7 +17,7 @@ from tunemill.app.settled import answers_since, settled_by
 from tunemill.errors import RunFolderError, TunemillError
 from tunemill.finetune.store import load
 from tunemill.journal import Glance, glance
-from tunemill.model import FailureKind, Json, Picodollars, RunState, picodollars, usd
+from tunemill.model import Json, Picodollars, RunState, picodollars, usd
 from tunemill.statistics import RunStatistics
 
 ANSWER_TIMEOUT_S = 1.0
@@ -25,7 +25,6 @@ ASKED_AT_ONCE = 32
 TAIL_BYTES_MAX = 16 * 2**20  # of one journal, behind its snapshot: a tenth of a second
 TAILS_BYTES_MAX = 256 * 2**20  # of all of them
 RECIPE_BYTES_MAX = 2 * 2**20
-_FAILURES = frozenset(kind.value for kind in FailureKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +179,7 @@ def _counts(seen: Glance) -> tuple[int, int, int]:
     settled = None if seen.mark is None else settled_by(seen.mark)
     if settled is None or seen.mark is None:
         completed = min(planned, totals.answers)
-        failed = sum(count for (_, outcome), count in totals.finished.items() if outcome in _FAILURES)
-        return planned, completed, min(planned - completed, failed)
+        return planned, completed, min(planned - completed, totals.failures)
     failed = min(planned, settled.failed)
     return planned, min(planned - failed, settled.completed + answers_since(seen.mark, totals.answers)), failed
 

@@ -33,7 +33,9 @@ def _rows_at(journal: Journal, positions: Iterable[int]) -> Iterator[tuple[int, 
 
 def outcomes(journal: Journal, steps: Sequence[Step], state: RequestState) -> Iterator[Outcome]:
     """Every place whose request is in this state (completed or failed), row by row and step by step."""
-    # Few fail, if any: their rows are asked for, so that nothing else is read.
+    # Few fail, if any: their rows are asked for, so that nothing else is read. Even that is a look at every request.
+    if state is RequestState.FAILED and not journal.totals.failures:
+        return
     few = journal.index.positions_with(state) if state is RequestState.FAILED else range(journal.index.positions())
     for position, row in _rows_at(journal, few):
         samples = 1

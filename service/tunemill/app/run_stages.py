@@ -85,9 +85,7 @@ class RunStages:
             budget=self.budget,
             simulated=context.local is not None,
             clock=context.clock,
-            # Of a run that is walked again, a mark tells nearly how far it is, and the walk the rest. One that was seen
-            # through is not walked, and its last mark may be from before its last answers: then places are counted.
-            inputs=context.inputs if context.seen is None else None,
+            is_seen_through=context.seen is not None,
         )
         self.figures.dataset = dataset_on_record(context.run.folder)
 

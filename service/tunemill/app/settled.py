@@ -29,7 +29,7 @@ def settled_before(journal: Journal, inputs: str) -> Settled | None:
     To be asked after this process said in the journal with which inputs it begins.
     """
     mark = journal.mark
-    return None if mark is None or not inputs or mark.inputs != inputs else _settled(mark)
+    return None if mark is None or not inputs or mark.inputs != inputs else settled_in(mark)
 
 
 def settled_whole(journal: Journal) -> Settled | None:
@@ -37,9 +37,14 @@ def settled_whole(journal: Journal) -> Settled | None:
     return None if journal.mark is None else settled_by(journal.mark)
 
 
+def whole_mark(journal: Journal) -> Mark | None:
+    """The mark of whoever wrote to the journal last, if nothing was left to do."""
+    return None if settled_whole(journal) is None else journal.mark
+
+
 def settled_by(mark: Mark) -> Settled | None:
     """What a mark says, if nothing was left to do."""
-    settled = _settled(mark)
+    settled = settled_in(mark)
     return settled if settled.is_whole and not settled.unsettled else None
 
 
@@ -53,7 +58,8 @@ def answers_since(mark: Mark, answers: int) -> int:
     return answers - int(mark.walk["answers"])
 
 
-def _settled(mark: Mark) -> Settled:
+def settled_in(mark: Mark) -> Settled:
+    """What a mark says."""
     walk = mark.walk
     return Settled(
         walked=walk["walked"],

@@ -36,7 +36,9 @@ FORMAT = 5  # to be raised whenever a table, or what stands in it, comes to mean
 
 PENDING_MAX = 4096  # a write takes some ten milliseconds, in which nothing else is done
 PENDING_MAX_WHILE_COPIED = 64 * 1024
-PENDING_MAX_WHILE_REPLAYED = 32 * 1024  # nobody waits for anything else, and in key order each page is written once
+# While lines are replayed nobody waits for anything else. What comes after a snapshot is then mostly written in one go,
+# in key order: each page is read and written once, and not once for every few thousand keys that are spread over all.
+PENDING_MAX_WHILE_REPLAYED = 128 * 1024
 SEEN_BYTES = 4 * 1024 * 1024  # a power of two
 _PIECE_BYTES = 1024 * 1024
 

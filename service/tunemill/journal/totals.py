@@ -20,10 +20,11 @@ from tunemill.journal.lines import (
     Sent,
     SourceEnded,
 )
-from tunemill.model import Picodollars, Usage
+from tunemill.model import FailureKind, Picodollars, Usage
 
 COMPLETED = "completed"
 _PLAIN = ("settled", "uncertain", "rows", "version", "walked", "first_at", "last_at")
+_FAILURES = frozenset(kind.value for kind in FailureKind)
 _PAIRED = ("finished", "attempts", "tokens")
 
 
@@ -97,6 +98,11 @@ class Totals:
     def answers(self) -> int:
         """All completions."""
         return sum(count for (_, what), count in self.attempts.items() if what == COMPLETED)
+
+    @property
+    def failures(self) -> int:
+        """All that failed for good, over again where it was tried again."""
+        return sum(count for (_, what), count in self.finished.items() if what in _FAILURES)
 
     def completed_of(self, step: str) -> int:
         """Completions of one step."""
