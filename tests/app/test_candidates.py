@@ -4,10 +4,10 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from tests.app.app_support import candidates
 from tests.journal.journal_support import completed, life, row, row_id, sent, write
 
 from tunemill.app import candidates as module
-from tunemill.app.candidates import candidates
 from tunemill.engine import Step
 from tunemill.errors import RunFolderError
 from tunemill.journal import Line, open_for_reading

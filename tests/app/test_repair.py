@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.app.app_support import candidates
 from tests.app.test_unchanged import Run
 from tests.support.simulator import Simulator
 
-from tunemill.app.candidates import candidates
 from tunemill.app.folder import RunFolder
 from tunemill.app.open_run import steps_of
 from tunemill.cli.repair import repair_command

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tunemill.app import candidates
 from tunemill.app.dataset import BuildStopped, build_dataset
 from tunemill.app.figures import figures_on_record
 from tunemill.app.open_run import open_recipe, run_folder_for, steps_of, writing_to
@@ -25,8 +26,8 @@ assistant = "{{ answer }}"
 """
 
 
-def test_a_build_that_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
-    """It is asked at every row; the files of the build before stay as they are, and nothing half-made lies about."""
+def test_a_build_that_is_stopped_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked at every portion of the rows; what was built before stays as it is; nothing half-made lies about."""
     (tmp_path / "rows.toml").write_text(RECIPE)
     (tmp_path / "rows.jsonl").write_text(
         "".join(f'{{"question": "q{number}", "answer": "a{number}"}}\n' for number in range(20))
@@ -51,6 +52,7 @@ def test_a_build_that_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
         made = build_dataset(opened.loaded, run.journal, folder, steps=steps, statistics=statistics, clock=clock)
         assert made is not None
         before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+        monkeypatch.setattr(candidates, "_SLOTS_AT_ONCE", 1)
         asked = iter(range(100))
         with pytest.raises(BuildStopped):
             build_dataset(

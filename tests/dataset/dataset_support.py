@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import orjson
 
-from tunemill.dataset import BuildResult, BuildSpec, RunFacts, build
+from tunemill.dataset import BuildResult, BuildSpec, Judge, Judging, RunFacts, build
 from tunemill.dataset.formats.base import Render
 from tunemill.model import Candidate, Completion, FailureKind, Json, Row, RunState
 from tunemill.recipe.sections import ChatTrain, CleanSection, TrainSection
 from tunemill.statistics import Money, RequestCounts, RunStatistics
 from tunemill.templates import Template, entropy
 
+SOME = 7
 CHAT = ChatTrain(user="Tell me about {{ topic }}.", assistant="{{ story }}")
 
 
@@ -90,9 +92,16 @@ def facts_of(
     return RunFacts(statistics=statistics, failures=failures)
 
 
+def judging_of(candidates: Iterable[Candidate], spec: BuildSpec) -> Judging:
+    """Some at a time, as a build takes them."""
+    judge, rest = Judge(spec), iter(candidates)
+    return lambda limits: (judge.judge(some, limits()) for some in iter(lambda: [*islice(rest, SOME)], []))
+
+
 def built(candidates: Iterable[Candidate], folder: Path, spec: BuildSpec | None = None) -> BuildResult:
     """Build with an answer of a run without failures."""
-    return build(candidates, folder, spec=spec or spec_of(), facts=facts_of(), monotonic=lambda: 0.0)
+    spec = spec or spec_of()
+    return build(judging_of(candidates, spec), folder, spec=spec, facts=facts_of(), monotonic=lambda: 0.0)
 
 
 def lines_of(path: Path) -> list[dict[str, Json]]:

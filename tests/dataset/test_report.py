@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.dataset.dataset_support import built, candidate_of, facts_of, spec_of, statistics_of
+from tests.dataset.dataset_support import built, candidate_of, facts_of, judging_of, spec_of, statistics_of
 
 from tunemill.dataset import BuildResult, RunFacts, build, read_report
 from tunemill.dataset.page import dollars, percent
@@ -49,7 +49,7 @@ def reported(folder: Path, recipe: str = "stories", evil: bool = False) -> Build
     rows = [candidate_of(EVIL, position=number) for number in range(3)] if evil else candidates()
     spec = spec_of(ChatTrain(user="{{ topic }}", assistant="{{ story }}", validation_fraction=0.2), recipe=recipe)
     spec = spec_of(spec.train, CleanSection(min_chars=5), recipe=recipe)
-    return build(rows, folder, spec=spec, facts=FACTS, monotonic=lambda: 0.0)
+    return build(judging_of(rows, spec), folder, spec=spec, facts=FACTS, monotonic=lambda: 0.0)
 
 
 def test_the_report_adds_up(tmp_path: Path) -> None:

@@ -4,19 +4,18 @@ from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dataset.dataset_support import candidate_of, compiled, names_of, row_of
+from tests.dataset.dataset_support import candidate_of, row_of, spec_of
 
-from tunemill.dataset import Cleaner, Rejected, format_of
-from tunemill.dataset.assemble import Assembler
-from tunemill.dataset.select import Placed, Selector
-from tunemill.dataset.split import Side, Splitter
+from tunemill.dataset import Judge, Limits, Ready, Rejected
+from tunemill.dataset.select import Decision, Selector
+from tunemill.dataset.split import Side, Splitter, prompt_digest
 from tunemill.model import Candidate
-from tunemill.recipe.sections import ChatTrain, CleanSection
+from tunemill.recipe.sections import ChatTrain
 
 # Rows are lists of samples, each a (prompt, answer); few of each, so that they collide.
 SAMPLE = st.tuples(st.sampled_from("pqrstuvwxyz"), st.sampled_from("ab"))
 ROWS = st.lists(st.lists(SAMPLE, min_size=1, max_size=3), max_size=12)
-BY_SAMPLE = ChatTrain(user="{{ prompts[sample] }}", assistant="{{ story }}")
+BY_SAMPLE = {"user": "{{ prompts[sample] }}", "assistant": "{{ story }}", "seed": 7}
 
 
 def candidates_of(rows: list[list[tuple[str, str]]]) -> Iterator[Candidate]:
@@ -26,11 +25,12 @@ def candidates_of(rows: list[list[tuple[str, str]]]) -> Iterator[Candidate]:
             yield candidate_of(text, position=position, sample=sample, row=row)
 
 
-def decided(rows: list[list[tuple[str, str]]], fraction: float) -> Iterator[tuple[Candidate, Placed | Rejected]]:
-    assembler = Assembler(cleaner=Cleaner(CleanSection()), to_format=format_of(BY_SAMPLE, compiled), names=names_of)
-    selector = Selector(assembler=assembler, splitter=Splitter(fraction=fraction, seed=7))
-    for candidate in candidates_of(rows):
-        yield candidate, selector.decide(candidate)
+def decided(rows: list[list[tuple[str, str]]], fraction: float) -> Iterator[tuple[Ready, Decision]]:
+    judge = Judge(spec_of(ChatTrain.model_validate({**BY_SAMPLE, "validation_fraction": fraction})))
+    selector = Selector(splitter=Splitter(fraction=fraction))
+    for record in judge.judge(candidates_of(rows), Limits(rejects={})).records:
+        assert isinstance(record, Ready)
+        yield record, selector.decide(record)
 
 
 @settings(max_examples=200)
@@ -39,10 +39,10 @@ def test_no_prompt_and_no_row_is_ever_on_both_sides(rows: list[list[tuple[str, s
     """Also where a row's samples ask different things, and rows ask the same."""
     by_prompt: dict[bytes, set[Side]] = {}
     by_row: dict[str, set[Side]] = {}
-    for candidate, decision in decided(rows, fraction):
-        if isinstance(decision, Placed):
-            by_prompt.setdefault(decision.example.prompt, set()).add(decision.side)
-            by_row.setdefault(candidate.row.id, set()).add(decision.side)
+    for example, decision in decided(rows, fraction):
+        if isinstance(decision, Side):
+            by_prompt.setdefault(example.prompt, set()).add(decision)
+            by_row.setdefault(example.row_id, set()).add(decision)
     assert all(len(sides) == 1 for sides in [*by_prompt.values(), *by_row.values()])
 
 
@@ -53,11 +53,7 @@ def test_adding_rows_moves_no_example_to_the_other_side(
 ) -> None:
     """Wherever the new rows are put; an example that is in both builds is on the same side in both."""
     first, second = (
-        {
-            (candidate.row.id, candidate.sample): decision.side
-            for candidate, decision in decisions
-            if isinstance(decision, Placed)
-        }
+        {(example.row_id, example.sample): decision for example, decision in decisions if isinstance(decision, Side)}
         for decisions in (decided(rows, 0.5), decided(rows[:at] + more + rows[at:], 0.5))
     )
     assert all(side is second.get(key, side) for key, side in first.items())
@@ -72,12 +68,13 @@ def test_samples_that_share_their_prompt_are_never_left_out() -> None:
 
 def test_a_conflict_is_named() -> None:
     """A prompt that another row put into the other file leaves the later example out, with both sides in the detail."""
-    sides = {prompt: Splitter(fraction=0.5, seed=7).side_of("r", f"p{prompt}".encode()) for prompt in range(20)}
+    prompts = [prompt_digest(f"p{number}".encode(), seed=7) for number in range(20)]
+    sides = {prompt: Splitter(fraction=0.5).side_of("r", prompt) for prompt in prompts}
     train = next(prompt for prompt, side in sides.items() if side is Side.TRAIN)
     validation = next(prompt for prompt, side in sides.items() if side is Side.VALIDATION)
-    splitter = Splitter(fraction=0.5, seed=7)
-    assert splitter.claim(f"p{validation}".encode(), splitter.side_of("one", f"p{train}".encode())) is None
-    conflict = splitter.claim(f"p{validation}".encode(), splitter.side_of("two", f"p{validation}".encode()))
+    splitter = Splitter(fraction=0.5)
+    assert splitter.claim(validation, splitter.side_of("one", train)) is None
+    conflict = splitter.claim(validation, splitter.side_of("two", validation))
     assert conflict is not None
     assert conflict.rule == "split_conflict"
     assert "train" in conflict.detail
@@ -89,8 +86,9 @@ def test_the_fraction_is_met_and_only_grows() -> None:
     prompts = [f"prompt {number}".encode() for number in range(4_000)]
 
     def validation(fraction: float) -> set[bytes]:
-        splitter = Splitter(fraction=fraction, seed=7)
-        return {prompt for prompt in prompts if splitter.side_of(prompt.decode(), prompt) is Side.VALIDATION}
+        splitter = Splitter(fraction=fraction)
+        sides = {prompt: splitter.side_of(prompt.decode(), prompt_digest(prompt, seed=7)) for prompt in prompts}
+        return {prompt for prompt, side in sides.items() if side is Side.VALIDATION}
 
     assert 320 < len(validation(0.1)) < 480
     assert validation(0.1) < validation(0.3)
@@ -100,5 +98,7 @@ def test_the_fraction_is_met_and_only_grows() -> None:
 def test_the_seed_changes_the_split() -> None:
     """Another seed draws other rows."""
     prompts = [f"prompt {number}".encode() for number in range(200)]
-    drawn = [[Splitter(fraction=0.5, seed=seed).side_of("r", prompt) for prompt in prompts] for seed in (1, 2)]
+    drawn = [
+        [Splitter(fraction=0.5).side_of("r", prompt_digest(prompt, seed=seed)) for prompt in prompts] for seed in (1, 2)
+    ]
     assert drawn[0] != drawn[1]

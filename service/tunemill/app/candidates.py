@@ -1,10 +1,12 @@
 """What may become examples: each row with an answer of every step, in the order of the source, as the journal has it.
 
-A build goes through millions of these. What hundreds of rows have in the journal is therefore looked up and read in one
-go, and of an answer only what a dataset is made of is read.
+A build goes through millions of these, some hundred rows at a time. Where these rows and their answers stand is asked
+of the index in one go (`portions`); whoever is told the places alone then reads and parses the lines (`candidates_of`),
+and of an answer only what a dataset is made of.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from tunemill.answers import parse_completion
 from tunemill.engine import Step
@@ -12,6 +14,7 @@ from tunemill.journal import (
     AnsweredSlot,
     DamagedLine,
     Journal,
+    LineReader,
     RowBetween,
     decode_answer,
     decode_whole,
@@ -21,22 +24,40 @@ from tunemill.journal import (
 )
 from tunemill.model import Candidate, Completion, Row
 
-_SLOTS_AT_ONCE = 512  # asked of the index in one question
-_BYTES_AT_ONCE = 8 * 1024 * 1024  # of the journal's lines that are held together; more are read one by one
+_SLOTS_AT_ONCE = 256  # asked of the index in one question
+_BYTES_AT_ONCE = 4 * 1024 * 1024  # of the journal's lines that are held together; where there are more, row by row
 
 
-def candidates(journal: Journal, steps: Sequence[Step]) -> Iterator[Candidate]:
-    """Every chain of answers of every row. Raises RunFolderError for a damaged line."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """Some rows, in order, and what was found of their answers: places in the journal, and nothing of what is there."""
+
+    rows: Sequence[RowBetween]
+    answered: Sequence[AnsweredSlot]
+
+
+def portions(journal: Journal, steps: Sequence[Step]) -> Iterator[Portion]:
+    """All rows of the source."""
     masks = list(_masks(steps))
     at_once = max(1, _SLOTS_AT_ONCE // max(1, len(masks)))
     for first in range(0, journal.index.positions(), at_once):
         rows = journal.index.rows_between(first, first + at_once)
         answered = journal.index.answered([key ^ mask for _, key, _, _ in rows for mask in masks])
-        places = [(place, length) for _, _, place, length in rows]
-        places += [(place, length) for _, place, length, _, _ in answered.values()]
-        is_little = sum(length for _, length in places) <= _BYTES_AT_ONCE
-        lines = read_lines(journal.reader, places) if is_little else {}
-        yield from _Portion(journal, steps, rows, answered, lines).candidates()
+        size = sum([row[3] for row in rows]) + sum([found[2] for found in answered.values()])
+        if size <= _BYTES_AT_ONCE:
+            yield Portion(rows=rows, answered=list(answered.values()))
+            continue
+        for row in rows:
+            slots = (row[1] ^ mask for mask in masks)
+            yield Portion(rows=[row], answered=[answered[slot] for slot in slots if slot in answered])
+
+
+def candidates_of(portion: Portion, steps: Sequence[Step], reader: LineReader) -> Iterator[Candidate]:
+    """Every chain of answers of every row, in order. Raises RunFolderError for a damaged line."""
+    places = [(place, length) for _, _, place, length in portion.rows]
+    places += [(place, length) for _, place, length, _, _ in portion.answered]
+    answered = {found[0]: found for found in portion.answered}
+    return _Chains(reader, steps, answered, read_lines(reader, places)).candidates(portion.rows)
 
 
 def _masks(steps: Sequence[Step]) -> Iterator[int]:
@@ -48,29 +69,27 @@ def _masks(steps: Sequence[Step]) -> Iterator[int]:
             yield slot_mask(step.name, sample)
 
 
-class _Portion:
-    """Some rows and what was found of them. Lines are checked when they are needed."""
+class _Chains:
+    """What was found of a portion. Lines are checked when they are needed."""
 
-    __slots__ = ("_answered", "_journal", "_lines", "_rows", "_steps")
+    __slots__ = ("_answered", "_lines", "_reader", "_steps")
 
     def __init__(
         self,
-        journal: Journal,
+        reader: LineReader,
         steps: Sequence[Step],
-        rows: Sequence[RowBetween],
         answered: Mapping[int, AnsweredSlot],
         lines: Mapping[int, bytes],
     ) -> None:
-        """`lines` are those that were read already, by place."""
-        self._journal = journal
+        """`lines` by place."""
+        self._reader = reader
         self._steps = steps
-        self._rows = rows
         self._answered = answered
         self._lines = lines
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self, rows: Sequence[RowBetween]) -> Iterator[Candidate]:
         """In order."""
-        for position, key, place, length in self._rows:
+        for position, key, place, length in rows:
             row = self._row(place, length)
             if not self._steps:
                 yield Candidate(position=position, row=row, sample=0, answers={})
@@ -97,21 +116,15 @@ class _Portion:
                 yield from self._chains(row_key, extended, sample, found[3])
 
     def _row(self, place: int, length: int) -> Row:
-        text = self._line(place, length)
         try:
-            record = decode_whole(text)
+            record = decode_whole(self._lines[place])
         except DamagedLine as error:
-            raise self._journal.reader.damaged(unpacked(place, length), error) from error
+            raise self._reader.damaged(unpacked(place, length), error) from error
         return Row(id=record["row"], fields=record["fields"])
 
     def _completion(self, place: int, length: int) -> Completion:
-        text = self._line(place, length)
         try:
-            answer = decode_answer(text)
+            answer = decode_answer(self._lines[place])
         except DamagedLine as error:
-            raise self._journal.reader.damaged(unpacked(place, length), error) from error
+            raise self._reader.damaged(unpacked(place, length), error) from error
         return parse_completion(answer, with_usage=False)
-
-    def _line(self, place: int, length: int) -> bytes:
-        text = self._lines.get(place)
-        return self._journal.reader.read_text(unpacked(place, length)) if text is None else text

@@ -1,26 +1,27 @@
 """The second stage: from the journal's answers to the dataset, and the list of what failed."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import partial
+from math import prod
 from typing import Any
 
 import orjson
 
-from tunemill.app.candidates import candidates
+from tunemill.app.candidates import portions
 from tunemill.app.folder import RunFolder
+from tunemill.app.judging import Task, judge_processes, judged_in_order, processes_worth, spec_of
 from tunemill.app.reading import Outcome, outcomes
 from tunemill.clock import Clock
-from tunemill.dataset import BuildResult, BuildSpec, Names, RunFacts, build, is_current, read_report
+from tunemill.dataset import BuildResult, Judged, Limits, RunFacts, build, is_current, read_report
 from tunemill.engine import Step
 from tunemill.errors import RecipeError
 from tunemill.files import replacing
 from tunemill.journal import Journal, RequestState
-from tunemill.model import Candidate, FailureKind, Json, JsonObject
+from tunemill.model import FailureKind, JsonObject
 from tunemill.recipe import LoadedRecipe, Recipe, recipe_fingerprint
-from tunemill.recipe.sections import TrainSection
 from tunemill.statistics import RunStatistics
-from tunemill.templates import Template, values_for
 
 
 class BuildStopped(Exception):
@@ -77,7 +78,8 @@ def build_dataset(
     anew: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> BuildResult | None:
-    """Build, unless what is there is what would be built (then None). `is_stopped` is asked at every row.
+    """Build, unless what is there is what would be built (then None). `is_stopped` is asked every some hundred
+    rows, and several times a second.
 
     Raises RecipeError, RunFolderUnwritable, BuildStopped.
     """
@@ -92,34 +94,21 @@ def build_dataset(
     if not anew and is_current(folder.path, fingerprint):
         return None
     failures = write_failed(journal, steps, folder)
-    last = recipe.steps[-1] if recipe.steps else None
-    tools: Json = last.params.get("tools") if last else None
-    spec = BuildSpec(
-        recipe=recipe.name,
-        clean=recipe.clean,
-        train=recipe.train,
-        compile_template=lambda text, key: Template.parse(text, key=key, file=loaded.path).render,
-        names=_names(recipe, recipe.train, loaded.path),
-        fingerprint=fingerprint,
-        base_model=recipe.fine_tune.model if recipe.fine_tune else "",
-        tools=tools if isinstance(tools, list) else (),
-    )
+    spec = spec_of(recipe, recipe.train, loaded.path, fingerprint=fingerprint)
+    task = Task(journal=journal.folder, steps=steps, recipe=recipe, train=recipe.train, file=loaded.path)
+    here = task.judge_with(journal.reader)
     facts = RunFacts(statistics=statistics, failures=failures)
-    return build(
-        _until(is_stopped, candidates(journal, steps)), folder.path, spec=spec, facts=facts, monotonic=clock.monotonic
-    )
+    candidates_most = journal.index.positions() * prod(step.samples for step in steps)
+    number = processes_worth(candidates_most, cores=len(os.sched_getaffinity(0)))
+    with judge_processes(task, number) as processes:
+
+        def judging(limits: Callable[[], Limits]) -> Iterator[Judged]:
+            check = partial(_raise_if, is_stopped)
+            return judged_in_order(portions(journal, steps), here, processes, limits=limits, check=check)
+
+        return build(judging, folder.path, spec=spec, facts=facts, monotonic=clock.monotonic)
 
 
-def _until(is_stopped: Callable[[], bool], some: Iterator[Candidate]) -> Iterator[Candidate]:
-    for each in some:
-        if is_stopped():
-            raise BuildStopped
-        yield each
-
-
-def _names(recipe: Recipe, train: TrainSection, file: Path) -> Names:
-    """What the templates of `[train]` see. `entropy` only where one of them does: it takes as long as to render one."""
-    texts = (getattr(train, key) for key in train.template_keys)
-    has_entropy = any("entropy" in Template.parse(text, key="train", file=file).names for text in texts if text)
-    seed = recipe.source.seed
-    return lambda row, sample: values_for(row, seed=seed, sample=sample, with_entropy=has_entropy)
+def _raise_if(is_stopped: Callable[[], bool]) -> None:
+    if is_stopped():
+        raise BuildStopped

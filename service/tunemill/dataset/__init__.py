@@ -11,7 +11,7 @@ from tunemill.dataset.build import (
     TRAIN_FILE,
     VALIDATION_FILE,
     BuildResult,
-    BuildSpec,
+    Judging,
     build,
 )
 from tunemill.dataset.check import (
@@ -29,8 +29,10 @@ from tunemill.dataset.clean import Cleaner, Rejected
 from tunemill.dataset.current import is_current, read_report
 from tunemill.dataset.formats import format_of
 from tunemill.dataset.inference import INFERENCE_FILE, Inference, read_inference
+from tunemill.dataset.judge import Judge, Judged, LeftOut, Limits, Ready, Record
 from tunemill.dataset.lengths import Lengths, tokens_estimate
 from tunemill.dataset.report import Report, RunFacts
+from tunemill.dataset.spec import BuildSpec
 from tunemill.dataset.tally import Figures
 from tunemill.dataset.writing import FileRecord
 
@@ -50,9 +52,16 @@ __all__ = [
     "Figures",
     "FileRecord",
     "Inference",
+    "Judge",
+    "Judged",
+    "Judging",
+    "LeftOut",
     "Lengths",
+    "Limits",
     "Names",
     "PairReport",
+    "Ready",
+    "Record",
     "Rejected",
     "Report",
     "RunFacts",

@@ -1,4 +1,4 @@
-"""`build`: reads candidates once, in source order, and puts the training files in place, all of them or none.
+"""`build`: takes judged candidates once, in source order, and puts the training files in place, all of them or none.
 
 The same candidates give the same bytes in `train.jsonl`, `validation.jsonl`, `rejects.jsonl` and `inference.json`,
 whatever happened on the way to them; nothing in these files depends on time. Memory: about 80 bytes for each candidate,
@@ -8,22 +8,22 @@ for duplicates and for the split, and a few megabytes beside.
 build would be a lie, so it is removed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from tunemill.dataset.assemble import Assembler, Names
-from tunemill.dataset.clean import Cleaner, Rejected
-from tunemill.dataset.formats import Compile, format_of
+from tunemill.dataset.clean import Rejected
 from tunemill.dataset.inference import INFERENCE_FILE, inference_of
+from tunemill.dataset.judge import Judged, LeftOut, Limits, Ready, reject_line
 from tunemill.dataset.page import page_of
 from tunemill.dataset.report import Report, RunFacts
 from tunemill.dataset.select import Selector
+from tunemill.dataset.spec import BuildSpec
 from tunemill.dataset.split import Side, Splitter
 from tunemill.dataset.tally import Figures, Tally
 from tunemill.dataset.writing import FileRecord, FileSet, dump_text
-from tunemill.model import Candidate, Json
-from tunemill.recipe.sections import CleanSection, TrainSection
+from tunemill.model import Json
 
 TRAIN_FILE = "train.jsonl"
 VALIDATION_FILE = "validation.jsonl"
@@ -32,23 +32,8 @@ REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildSpec:
-    """What to build.
-
-    `compile_template` makes templates of texts, `names` gives what they see of a row. `tools` are what the last step
-    declared to its model; chat examples made from templates declare the same. `base_model` is "" where nothing is to be
-    tuned. `fingerprint` is the caller's own word for all that the dataset depends on; `is_current` compares it.
-    """
-
-    recipe: str
-    clean: CleanSection
-    train: TrainSection
-    compile_template: Compile
-    names: Names
-    fingerprint: str
-    base_model: str = ""
-    tools: Sequence[Json] = ()
+Judging: TypeAlias = Callable[[Callable[[], Limits]], Iterable[Judged]]
+"""All candidates, judged, in source order, some at a time. It may ask at any time whose texts are still wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,38 +60,47 @@ class BuildResult:
 
 
 def build(
-    candidates: Iterable[Candidate], folder: Path, *, spec: BuildSpec, facts: RunFacts, monotonic: Callable[[], float]
+    judging: Judging, folder: Path, *, spec: BuildSpec, facts: RunFacts, monotonic: Callable[[], float]
 ) -> BuildResult:
     """Write the dataset and its report into `folder`, whose lock the caller holds. `monotonic` gives seconds.
 
     Raises:
-        RecipeError: a template or an expression of the recipe is malformed.
         RunFolderUnwritable: the folder cannot be written; what was in it before still is.
     """
     started_s = monotonic()
-    selector, tally = _selector(spec), Tally(seed=spec.train.seed)
+    selector = Selector(splitter=Splitter(fraction=spec.train.validation_fraction))
+    tally = Tally(seed=spec.train.seed)
     with FileSet(folder) as files:
         files.open(TRAIN_FILE, VALIDATION_FILE, REJECTS_FILE)
-        for candidate in candidates:
-            decision = selector.decide(candidate)
-            tally.add(candidate, decision)
-            if isinstance(decision, Rejected):
-                files.write_line(REJECTS_FILE, _reject_line(candidate, decision))
-            else:
-                name = TRAIN_FILE if decision.side is Side.TRAIN else VALIDATION_FILE
-                files.write_line(name, decision.example.line)
+        for judged in judging(tally.limits):
+            _place(judged, selector, tally, files)
         figures = tally.figures()
         records = _finish(files, spec, facts, figures)
     seconds = monotonic() - started_s
     return BuildResult(figures=figures, files=records, fingerprint=spec.fingerprint, seconds=seconds)
 
 
-def _selector(spec: BuildSpec) -> Selector:
-    to_format = format_of(spec.train, spec.compile_template, tools=spec.tools)
-    assembler = Assembler(cleaner=Cleaner(spec.clean), to_format=to_format, names=spec.names)
-    return Selector(
-        assembler=assembler, splitter=Splitter(fraction=spec.train.validation_fraction, seed=spec.train.seed)
-    )
+def _place(judged: Judged, selector: Selector, tally: Tally, files: FileSet) -> None:
+    """Decide about some candidates, count them, and write each into its file."""
+    train: list[Ready] = []
+    validation: list[Ready] = []
+    rejects: list[bytes] = []
+    for record in judged.records:
+        if isinstance(record, LeftOut):
+            tally.add_left_out(record)
+            rejects.append(record.line)
+            continue
+        decision = selector.decide(record)
+        if isinstance(decision, Rejected):
+            tally.add_rejected(record, decision)
+            rejects.append(reject_line(record.row_id, record.position, record.sample, decision, record.said))
+        else:
+            (train if decision is Side.TRAIN else validation).append(record)
+    tally.add_reasons(judged.finish_reasons)
+    for name, side, examples in ((TRAIN_FILE, Side.TRAIN, train), (VALIDATION_FILE, Side.VALIDATION, validation)):
+        tally.add_examples(side, examples)
+        files.write_lines(name, [example.line for example in examples])
+    files.write_lines(REJECTS_FILE, rejects)
 
 
 def _finish(files: FileSet, spec: BuildSpec, facts: RunFacts, figures: Figures) -> Mapping[str, FileRecord]:
@@ -146,19 +140,3 @@ def _report(spec: BuildSpec, facts: RunFacts, figures: Figures, files: Mapping[s
         figures=figures,
         files=dict(files),
     )
-
-
-def _reject_line(candidate: Candidate, rejected: Rejected) -> bytes:
-    """The texts are as the provider sent them. A recipe without steps has none: its row's fields stand instead."""
-    line: dict[str, Json] = {
-        "row": candidate.row.id,
-        "position": candidate.position,
-        "sample": candidate.sample,
-        "rule": rejected.rule,
-        "step": rejected.step,
-        "detail": rejected.detail,
-        "texts": {step: completion.text for step, completion in candidate.answers.items()},
-    }
-    if not candidate.answers:
-        line["fields"] = candidate.row.fields
-    return dump_text(line)

@@ -1,7 +1,7 @@
 """Lengths of many texts in little memory: quantiles and a histogram, for the report and for `check`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunemill.model import Json
@@ -76,15 +76,20 @@ class LengthTally:
         self._least = -1  # none yet
         self._most = 0
 
-    def add(self, length: int) -> None:
-        """Count one text of so many characters."""
-        self._total += length
+    def add(self, length: int, number: int = 1) -> None:
+        """Count one text of so many characters, or some."""
+        self._total += length * number
         if length > self._most:
             self._most = length
         if length < self._least or self._least < 0:
             self._least = length
         shift = length.bit_length() - _EXACT_BITS
-        self._counts[length if shift <= 0 else length >> shift << shift] += 1
+        self._counts[length if shift <= 0 else length >> shift << shift] += number
+
+    def add_all(self, lengths: Sequence[int]) -> None:
+        """Count many at once, in a fraction of the time where they repeat."""
+        for length, number in Counter(lengths).items():
+            self.add(length, number)
 
     def lengths(self) -> Lengths:
         """The figures so far."""

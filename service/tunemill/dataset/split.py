@@ -29,41 +29,44 @@ class Side(Enum):
     VALIDATION = "validation"
 
 
+def prompt_digest(prompt: bytes, *, seed: int) -> bytes:
+    """What stands for a prompt in all that is decided here. Nothing else of the split needs the prompt or the seed."""
+    return blake2b(b"tunemill split %d\n" % seed + prompt, digest_size=DIGEST_BYTES).digest()
+
+
 _SIDES = (Side.TRAIN, Side.VALIDATION)
 
 
 class Splitter:
     """Decides sides for rows that arrive one after the other, all samples of a row in succession."""
 
-    __slots__ = ("_claims", "_digest_of_prompt", "_prefix", "_prompt", "_row_id", "_row_side", "_sides", "_threshold")
+    __slots__ = ("_claims", "_row_id", "_row_side", "_sides", "_threshold")
 
-    def __init__(self, *, fraction: float, seed: int) -> None:
+    def __init__(self, *, fraction: float) -> None:
         assert 0 <= fraction < 1, fraction
-        self._prefix = b"tunemill split %d\n" % seed
         self._threshold = int(fraction * 2**64)
         self._claims = DigestIndex()
         self._sides = array("B")
         self._row_id = ""
         self._row_side = Side.TRAIN
-        self._prompt: bytes | None = None
-        self._digest_of_prompt = b""
 
     def side_of(self, row_id: str, prompt: bytes) -> Side:
-        """The side of a row, by its first sample's prompt.
+        """The side of a row, by its first sample's prompt, of which `prompt` is the digest.
 
         To be asked for every example that could be formatted, also for one that is then left out as a duplicate:
         which examples are duplicates depends on other rows, and a row's side must not.
         """
         if row_id != self._row_id and self._threshold:
             self._row_id = row_id
-            self._row_side = self._hashed_side(self._digest(prompt))
+            self._row_side = self._hashed_side(prompt)
         return self._row_side
 
     def claim(self, prompt: bytes, side: Side) -> Rejected | None:
-        """Write down that a prompt is now in this file; the objection, where it is already in the other one."""
+        """Write down that the prompt with this digest is now in this file; the objection, where it is already in the
+        other one."""
         if self._threshold == 0:
             return None
-        number = self._claims.number_of(self._digest(prompt))
+        number = self._claims.number_of(prompt)
         if number == len(self._sides):
             self._sides.append(_SIDES.index(side))
             return None
@@ -74,12 +77,6 @@ class Splitter:
             f"another row put the same prompt into the {earlier.value} file, and this row's examples are {side.value}"
         )
         return Rejected(rule="split_conflict", detail=detail)
-
-    def _digest(self, prompt: bytes) -> bytes:
-        if prompt is not self._prompt:  # both questions are asked about each
-            self._prompt = prompt
-            self._digest_of_prompt = blake2b(self._prefix + prompt, digest_size=DIGEST_BYTES).digest()
-        return self._digest_of_prompt
 
     def _hashed_side(self, digest: bytes) -> Side:
         return Side.VALIDATION if int.from_bytes(digest[:8], "big") < self._threshold else Side.TRAIN

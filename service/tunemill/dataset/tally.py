@@ -2,21 +2,28 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from tunemill.dataset.clean import Rejected
+from tunemill.dataset.judge import (
+    RANKS_END,
+    LeftOut,
+    Limits,
+    Ready,
+    cut,
+    last_text,
+    rank_of,
+    rank_prefix,
+    reject_key,
+)
 from tunemill.dataset.lengths import Lengths, LengthTally, tokens_estimate
-from tunemill.dataset.select import Decision, Placed
 from tunemill.dataset.split import Side
-from tunemill.model import Candidate, Json
+from tunemill.model import Json
 
 EXAMPLES_SHOWN = 10
 REJECTED_SHOWN_PER_RULE = 3
-
-_TEXT_SHOWN_CHARS = 4_000
 
 Shown = TypeVar("Shown")
 
@@ -92,14 +99,13 @@ class Figures:
 
 
 class Tally:
-    """Takes decisions one by one. Which examples are shown is drawn by a hash of the seed and the example."""
+    """Takes what was decided. Which examples are shown is drawn by a hash of the seed and the example."""
 
-    __slots__ = ("_candidates", "_examples", "_finish_reasons", "_lengths", "_rejects", "_rules", "_seed", "_systems",
+    __slots__ = ("_examples", "_finish_reasons", "_lengths", "_rank_prefix", "_rejects", "_rules", "_systems",
                  "_tokens_train", "_tokens_validation", "_train", "_validation")  # fmt: skip
 
     def __init__(self, *, seed: int) -> None:
-        self._seed = b"tunemill shown %d\n" % seed
-        self._candidates = 0
+        self._rank_prefix = rank_prefix(seed)
         self._train = self._validation = 0
         self._tokens_train = self._tokens_validation = 0
         self._rules: Counter[str] = Counter()
@@ -109,20 +115,58 @@ class Tally:
         self._rejects: dict[str, _Draw[ShownReject]] = {}
         self._systems: set[str] = set()
 
-    def add(self, candidate: Candidate, decision: Decision) -> None:
-        """One candidate and what became of it."""
-        self._candidates += 1
-        for step, completion in candidate.answers.items():
-            self._finish_reasons[step, completion.finish_reason] += 1
-        if isinstance(decision, Rejected):
-            self._add_reject(candidate, decision)
+    def limits(self) -> Limits:
+        """Whose texts the report still wants, as it stands now."""
+        return Limits(examples=self._examples.limit, rejects={rule: draw.limit for rule, draw in self._rejects.items()})
+
+    def add_reasons(self, finish_reasons: Mapping[tuple[str, str], int]) -> None:
+        """Of candidates, whatever becomes of them."""
+        self._finish_reasons.update(finish_reasons)
+
+    def add_examples(self, side: Side, examples: Sequence[Ready]) -> None:
+        """Examples that were put into this file."""
+        tokens = sum([tokens_estimate(example.characters) for example in examples])
+        if side is Side.TRAIN:
+            self._train += len(examples)
+            self._tokens_train += tokens
         else:
-            self._add_example(candidate, decision)
+            self._validation += len(examples)
+            self._tokens_validation += tokens
+        self._lengths.add_all([example.length for example in examples])
+        if len(self._systems) < 2:
+            self._systems.update([example.system for example in examples])
+        for example in examples:
+            if example.shown is not None:
+                self._show(side, example, *example.shown)
+
+    def add_left_out(self, left_out: LeftOut) -> None:
+        """A candidate that is no example."""
+        draw = self._count_reject(left_out.rule)
+        if left_out.shown is not None and draw.would_take(left_out.shown[0]):
+            rank, detail, text = left_out.shown
+            draw.put(
+                rank,
+                ShownReject(row=left_out.row_id, sample=left_out.sample, rule=left_out.rule, detail=detail, text=text),
+            )
+
+    def add_rejected(self, example: Ready, rejected: Rejected) -> None:
+        """An example that is in no file because of those before it."""
+        draw = self._count_reject(rejected.rule)
+        rank = rank_of(self._rank_prefix, reject_key(example.row_id, example.sample))
+        if draw.would_take(rank):
+            shown = ShownReject(
+                row=example.row_id,
+                sample=example.sample,
+                rule=rejected.rule,
+                detail=cut(rejected.detail),
+                text=cut(last_text(example.said)),
+            )
+            draw.put(rank, shown)
 
     def figures(self) -> Figures:
         """What was counted so far."""
         return Figures(
-            candidates=self._candidates,
+            candidates=self._train + self._validation + self._rules.total(),
             train=self._train,
             validation=self._validation,
             rejected_by_rule=dict(sorted(self._rules.items())),
@@ -142,44 +186,17 @@ class Tally:
         ordered = sorted(self._finish_reasons.items(), key=lambda item: (steps.index(item[0][0]), item[0][1]))
         return dict(ordered)
 
-    def _add_example(self, candidate: Candidate, placed: Placed) -> None:
-        example = placed.example
-        if placed.side is Side.TRAIN:
-            self._train += 1
-            self._tokens_train += tokens_estimate(example.characters)
-        else:
-            self._validation += 1
-            self._tokens_validation += tokens_estimate(example.characters)
-        self._lengths.add(len(example.target))
-        if len(self._systems) < 2:
-            self._systems.add(example.system)
-        rank = self._rank(placed.digest)
+    def _count_reject(self, rule: str) -> "_Draw[ShownReject]":
+        self._rules[rule] += 1
+        draw = self._rejects.get(rule)
+        if draw is None:
+            draw = self._rejects[rule] = _Draw(REJECTED_SHOWN_PER_RULE)
+        return draw
+
+    def _show(self, side: Side, example: Ready, rank: int, prompt: str, target: str) -> None:
         if self._examples.would_take(rank):
-            shown = ShownExample(
-                row=candidate.row.id,
-                sample=candidate.sample,
-                side=placed.side,
-                prompt=_cut(example.shown),
-                target=_cut(example.target),
-            )
+            shown = ShownExample(row=example.row_id, sample=example.sample, side=side, prompt=prompt, target=target)
             self._examples.put(rank, shown)
-
-    def _add_reject(self, candidate: Candidate, rejected: Rejected) -> None:
-        self._rules[rejected.rule] += 1
-        draw = self._rejects.setdefault(rejected.rule, _Draw(REJECTED_SHOWN_PER_RULE))
-        rank = self._rank(f"{candidate.row.id} {candidate.sample}".encode())
-        if draw.would_take(rank):
-            shown = ShownReject(
-                row=candidate.row.id,
-                sample=candidate.sample,
-                rule=rejected.rule,
-                detail=_cut(rejected.detail),
-                text=_cut(candidate.last.text) if candidate.answers else "",
-            )
-            draw.put(rank, shown)
-
-    def _rank(self, key: bytes) -> int:
-        return int.from_bytes(blake2b(self._seed + key, digest_size=8).digest(), "big")
 
 
 class _Draw(Generic[Shown]):
@@ -192,8 +209,13 @@ class _Draw(Generic[Shown]):
         self._puts = 0
         self._heap: list[tuple[int, int, Shown]] = []  # negative ranks: the highest rank is on top, to be replaced
 
+    @property
+    def limit(self) -> int:
+        """It takes what is below; it only falls."""
+        return RANKS_END if len(self._heap) < self._size else -self._heap[0][0]
+
     def would_take(self, rank: int) -> bool:
-        return len(self._heap) < self._size or rank < -self._heap[0][0]
+        return rank < self.limit
 
     def put(self, rank: int, shown: Shown) -> None:
         self._puts += 1
@@ -205,9 +227,3 @@ class _Draw(Generic[Shown]):
 
     def drawn(self) -> tuple[Shown, ...]:
         return tuple(shown for _, _, shown in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1])))
-
-
-def _cut(text: str) -> str:
-    if len(text) <= _TEXT_SHOWN_CHARS:
-        return text
-    return f"{text[:_TEXT_SHOWN_CHARS]}… ({len(text) - _TEXT_SHOWN_CHARS:,} more characters)"

@@ -8,7 +8,7 @@ temporary names are fixed and a crash leaves nothing to pile up.
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,10 +50,13 @@ class _Pending:
         self._size = 0
         self._lines = 0
 
-    def write_line(self, line: bytes) -> None:
-        self._pieces += (line, b"\n")
-        self._waiting += len(line) + 1
-        self._lines += 1
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        piece = b"\n".join(lines)
+        self._pieces += (piece, b"\n")
+        self._waiting += len(piece) + 1
+        self._lines += len(lines)
         if self._waiting >= _BUFFER_BYTES:
             self._write_out()
 
@@ -116,9 +119,9 @@ class FileSet:
         for name in names:
             self._pending[name] = _Pending(self._folder / name)
 
-    def write_line(self, name: str, line: bytes) -> None:
-        """Add a line; the line feed is added here."""
-        self._pending[name].write_line(line)
+    def write_lines(self, name: str, lines: Sequence[bytes]) -> None:
+        """Add lines; the line feeds are added here."""
+        self._pending[name].write_lines(lines)
 
     def seal(self, name: str) -> FileRecord:
         """Nothing more will be written: make the content durable, under its temporary name."""

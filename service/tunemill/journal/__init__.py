@@ -29,7 +29,7 @@ from tunemill.journal.lines import (
     Sent,
     SourceEnded,
 )
-from tunemill.journal.segments import Location
+from tunemill.journal.segments import LineReader, Location
 from tunemill.journal.snapshot import Mark, last_mark
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
@@ -48,6 +48,7 @@ __all__ = [
     "JournalWriter",
     "KnownRequest",
     "Line",
+    "LineReader",
     "Location",
     "Mark",
     "Opened",
