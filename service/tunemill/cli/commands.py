@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tunemill.cli import control
-from tunemill.cli.options import AsJson, Backend, Budget, RecipeFile, RunName, count, one_of, seconds
+from tunemill.cli.options import AsJson, Backend, Budget, RecipeFile, RunName, count, flag, one_of, seconds
 
 PROCESSES_MAX = 64
 _ABOUT = "From a recipe to a fine-tuned model: plan, run, look, build, submit, watch."
@@ -48,11 +48,11 @@ def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name; NAME.toml is written here.")],
     example: Annotated[
         str,
-        typer.Option(
-            envvar="TUNEMILL_EXAMPLE",
+        flag(
+            "--example",
+            "What to start from: movie-plots, voice, writing-coach or synopses.",
             metavar="EXAMPLE",
-            parser=one_of("--example", "movie-plots", "voice", "writing-coach", "synopses"),
-            help="What to start from: movie-plots, voice, writing-coach or synopses.",
+            reads=one_of("movie-plots", "voice", "writing-coach", "synopses"),
         ),
     ] = "movie-plots",
 ) -> None:
@@ -83,116 +83,101 @@ def run(
     recipe: RecipeFile,
     limit: Annotated[
         int | None,
-        typer.Option(
-            envvar="TUNEMILL_LIMIT",
+        flag(
+            "--limit",
+            "The pilot: only the first N rows, each answer shown as it comes, and no fine-tuning job.",
             metavar="N",
-            parser=count("--limit"),
-            help="The pilot: only the first N rows, each answer shown as it comes, and no fine-tuning job.",
+            reads=count(),
         ),
     ] = None,
     budget: Budget = None,
     until: Annotated[
         str | None,
-        typer.Option(
-            envvar="TUNEMILL_UNTIL",
+        flag(
+            "--until",
+            "Where to stop: generate, build, submit or tuned. As far as the recipe goes, unless given.",
             metavar="STAGE",
-            parser=one_of("--until", "generate", "build", "submit", "tuned"),
-            help="Where to stop: generate, build, submit or tuned. As far as the recipe goes, unless given.",
+            reads=one_of("generate", "build", "submit", "tuned"),
         ),
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option(envvar="TUNEMILL_RUN_DIR", metavar="DIR", help="The run folder. runs/NAME, unless given."),
+        flag("--run-dir", "The run folder. runs/NAME, unless given.", metavar="DIR"),
     ] = None,
     listen: Annotated[
         str | None,
-        typer.Option(
-            envvar="TUNEMILL_LISTEN",
-            metavar="HOST:PORT",
-            help="Serve the run's page there, and /metrics, /status, /healthz and /readyz.",
+        flag(
+            "--listen", "Serve the run's page there, and /metrics, /status, /healthz and /readyz.", metavar="HOST:PORT"
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            envvar="TUNEMILL_TOKEN_FILE",
+        flag(
+            "--token-file",
+            "Holds the token for the page, which needs one beyond this machine. Or TUNEMILL_TOKEN is it.",
             metavar="FILE",
-            help="Holds the token for the page, which needs one beyond this machine. Or TUNEMILL_TOKEN is it.",
         ),
     ] = None,
     linger: Annotated[
         float,
-        typer.Option(
-            envvar="TUNEMILL_LINGER",
+        flag(
+            "--linger",
+            "Go on serving for so long after the end, for the last scrape to see it; a signal ends that.",
             metavar="SECONDS",
-            parser=seconds("--linger"),
-            help="Go on serving for so long after the end, for the last scrape to see it; a signal ends that.",
+            reads=seconds,
         ),
     ] = 0.0,
     push_gateway: Annotated[
         str | None,
-        typer.Option(
-            envvar="TUNEMILL_PUSH_GATEWAY",
+        flag(
+            "--push-gateway",
+            "Push the metrics to this Prometheus Pushgateway every 15 seconds and at the end.",
             metavar="URL",
-            help="Push the metrics to this Prometheus Pushgateway every 15 seconds and at the end.",
         ),
     ] = None,
     otlp: Annotated[
         bool,
-        typer.Option(
-            "--otlp",
-            envvar="TUNEMILL_OTLP",
-            help="Export the metrics by OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT says.",
-        ),
+        flag("--otlp", "Export the metrics by OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT says."),
     ] = False,
-    local: Annotated[
-        bool, typer.Option("--local", envvar="TUNEMILL_LOCAL", help="Use the embedded server: no key, no cost.")
-    ] = False,
+    local: Annotated[bool, flag("--local", "Use the embedded server: no key, no cost.")] = False,
     backend: Backend = "llama",
     grace: Annotated[
         float,
-        typer.Option(
-            envvar="TUNEMILL_GRACE",
-            metavar="SECONDS",
-            parser=seconds("--grace"),
-            help="How long to wait at the end for what is in flight.",
-        ),
+        flag("--grace", "How long to wait at the end for what is in flight.", metavar="SECONDS", reads=seconds),
     ] = 30.0,
     keep_existing: Annotated[
         bool,
-        typer.Option(
-            "--keep-existing", envvar="TUNEMILL_KEEP_EXISTING", help="Keep a row's answer although its prompt changed."
-        ),
+        flag("--keep-existing", "Keep a row's answer although its prompt changed."),
     ] = False,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", envvar="TUNEMILL_RETRY_FAILED", help="Send again what failed for good before."),
+        flag("--retry-failed", "Send again what failed for good before."),
     ] = False,
     processes: Annotated[
         int,
-        typer.Option(
-            envvar="TUNEMILL_PROCESSES",
+        flag(
+            "--processes",
+            "Send from so many processes beside this one; 1 sends from this one.",
             metavar="N",
-            parser=count("--processes", most=PROCESSES_MAX),
-            help="Send from so many processes beside this one; 1 sends from this one.",
+            reads=count(PROCESSES_MAX),
         ),
     ] = 1,
     log_format: Annotated[
         str,
-        typer.Option(
-            envvar="TUNEMILL_LOG_FORMAT",
+        flag(
+            "--log-format",
+            "auto (pretty on a terminal and in CI, else json), pretty, json or logfmt.",
             metavar="FORMAT",
-            parser=one_of("--log-format", "auto", "pretty", "json", "logfmt"),
-            help="auto (pretty on a terminal and in CI, else json), pretty, json or logfmt.",
+            reads=one_of("auto", "pretty", "json", "logfmt"),
         ),
     ] = "auto",
     log_level: Annotated[
         str,
-        typer.Option(
-            envvar="TUNEMILL_LOG_LEVEL",
+        flag(
+            "--log-level",
+            "debug, info, warning or error.",
             metavar="LEVEL",
-            parser=one_of("--log-level", "debug", "info", "warning", "error"),
-            help="debug, info, warning or error.",
+            reads=one_of("debug", "info", "warning", "error"),
         ),
     ] = "info",
 ) -> None:
@@ -255,14 +240,10 @@ for steering in (control.tune, control.pause, control.resume, control.reload):
 @app.command()
 def show(
     run: RunName,
-    failed: Annotated[
-        bool, typer.Option("--failed", envvar="TUNEMILL_FAILED", help="Show what failed for good instead.")
-    ] = False,
+    failed: Annotated[bool, flag("--failed", "Show what failed for good instead.")] = False,
     where: Annotated[
         str | None,
-        typer.Option(
-            envvar="TUNEMILL_WHERE", metavar="EXPRESSION", help="Only where this holds: chars < 200 and 'soon' in text"
-        ),
+        flag("--where", "Only where this holds: chars < 200 and 'soon' in text", metavar="EXPRESSION"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -279,9 +260,7 @@ def show(
 @app.command()
 def repair(
     run: RunName,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", envvar="TUNEMILL_DRY_RUN", help="Change nothing; only say what would be done.")
-    ] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Change nothing; only say what would be done.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Set a damaged journal's lines aside, and say what that costs.
@@ -321,13 +300,9 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A fine-tune file, JSON Lines.")],
     model: Annotated[
         str | None,
-        typer.Option(
-            envvar="TUNEMILL_MODEL", metavar="MODEL", help="The model that it shall train: for its limits and price."
-        ),
+        flag("--model", "The model that it shall train: for its limits and price.", metavar="MODEL"),
     ] = None,
-    epochs: Annotated[
-        int, typer.Option(envvar="TUNEMILL_EPOCHS", metavar="N", parser=count("--epochs"), help="For the price.")
-    ] = 3,
+    epochs: Annotated[int, flag("--epochs", "For the price.", metavar="N", reads=count())] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Validate a fine-tune file: every fault, line and mend."""
@@ -339,9 +314,7 @@ def check(
 @app.command()
 def submit(
     run: RunName,
-    again: Annotated[
-        bool, typer.Option("--again", envvar="TUNEMILL_AGAIN", help="Make another job although there is one.")
-    ] = False,
+    again: Annotated[bool, flag("--again", "Make another job although there is one.")] = False,
     budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
@@ -373,14 +346,10 @@ def cancel(run: RunName, as_json: AsJson = False) -> None:
 @app.command()
 def chat(
     run: RunName,
-    model: Annotated[
-        str | None, typer.Option(envvar="TUNEMILL_MODEL", metavar="MODEL", help="Another model than the tuned one.")
-    ] = None,
+    model: Annotated[str | None, flag("--model", "Another model than the tuned one.", metavar="MODEL")] = None,
     max_tokens: Annotated[
         int,
-        typer.Option(
-            envvar="TUNEMILL_MAX_TOKENS", metavar="N", parser=count("--max-tokens"), help="The longest answer."
-        ),
+        flag("--max-tokens", "The longest answer.", metavar="N", reads=count()),
     ] = 400,
     backend: Backend = "llama",
 ) -> None:

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-import typer
-
-from tunemill.cli.options import AsJson, RunName, count, dollars_above_zero, rate
+from tunemill.cli.options import AsJson, RunName, count, dollars_above_zero, flag, rate
 
 # The flags of `tune` read no variable but their own: TUNEMILL_BUDGET is what `run` began with, in the same container.
 _LABELS = {
@@ -20,47 +18,23 @@ def tune(
     run: RunName,
     rpm: Annotated[
         float | None,
-        typer.Option(
-            "--rpm",
-            envvar="TUNEMILL_TUNE_RPM",
-            metavar="N",
-            parser=rate("--rpm", most=1e9, of="tune"),
-            help="Requests per minute, of each model.",
-        ),
+        flag("--rpm", "Requests per minute, of each model.", metavar="N", reads=rate(1e9), of="tune"),
     ] = None,
     tpm: Annotated[
         float | None,
-        typer.Option(
-            "--tpm",
-            envvar="TUNEMILL_TUNE_TPM",
-            metavar="N",
-            parser=rate("--tpm", most=1e12, of="tune"),
-            help="Tokens per minute, of each model.",
-        ),
+        flag("--tpm", "Tokens per minute, of each model.", metavar="N", reads=rate(1e12), of="tune"),
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            "--concurrency",
-            envvar="TUNEMILL_TUNE_CONCURRENCY",
-            metavar="N",
-            parser=count("--concurrency", of="tune"),
-            help="How many at once, of each model.",
-        ),
+        flag("--concurrency", "How many at once, of each model.", metavar="N", reads=count(), of="tune"),
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(
-            "--budget",
-            envvar="TUNEMILL_TUNE_BUDGET",
-            metavar="USD",
-            parser=dollars_above_zero("--budget", of="tune"),
-            help="Dollars, for the whole run.",
-        ),
+        flag("--budget", "Dollars, for the whole run.", metavar="USD", reads=dollars_above_zero, of="tune"),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", envvar="TUNEMILL_TUNE_MODEL", metavar="MODEL", help="Only this model's limits."),
+        flag("--model", "Only this model's limits.", metavar="MODEL", of="tune"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -26,88 +26,100 @@ def named(flag: str, of: str = "") -> str:
     return flag if is_given else variable_of(flag, of)
 
 
-def dollars_above_zero(flag: str, of: str = "") -> Callable[[str], float]:
-    """Parses dollars."""
-    return _number(flag, "give dollars above zero, such as 25", lambda value: 0 < value < math.inf, of)
+class Unusable(Exception):
+    """A flag's text is no value for it. Becomes an ArgumentError, which names the flag."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(problem, mend)
+        self.problem = problem
+        self.mend = mend
 
 
-def rate(flag: str, *, most: float, of: str = "") -> Callable[[str], float]:
-    """Parses a number a minute."""
-    return _number(flag, f"give a number above zero, at most {most:,.0f}", lambda value: 0 < value <= most, of)
+def flag(
+    name: str, says: str, *, metavar: str | None = None, reads: Callable[[str], Any] | None = None, of: str = ""
+) -> Any:
+    """A flag with its environment variable. `says` is its help; `reads` makes a value of its text, or raises Unusable;
+    `of` is the command whose own the variable is."""
+    parser = None if reads is None else _parser(name, reads, of)
+    return typer.Option(name, envvar=variable_of(name, of), metavar=metavar, parser=parser, help=says)
 
 
-def seconds(flag: str) -> Callable[[str], float]:
-    """Parses a time to wait."""
-    return _number(flag, "give seconds, such as 30, or 0 not to wait", lambda value: 0 <= value < math.inf)
+def _parser(name: str, reads: Callable[[str], Any], of: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return reads(text)
+        except Unusable as error:
+            raise ArgumentError(error.problem, mend=error.mend, key=named(name, of), value=text) from None
+
+    return parse
 
 
-def count(flag: str, of: str = "", *, most: int | None = None) -> Callable[[str], int]:
-    """Parses a whole number from 1, up to `most` where there is a limit."""
+def dollars_above_zero(text: str) -> float:
+    """Dollars. Raises Unusable."""
+    return _number(text, "give dollars above zero, such as 25", lambda value: 0 < value < math.inf)
 
-    def parse(text: str) -> int:
+
+def rate(most: float) -> Callable[[str], float]:
+    """A number a minute."""
+    return lambda text: _number(text, f"give a number above zero, at most {most:,.0f}", lambda value: 0 < value <= most)
+
+
+def seconds(text: str) -> float:
+    """A time to wait. Raises Unusable."""
+    return _number(text, "give seconds, such as 30, or 0 not to wait", lambda value: 0 <= value < math.inf)
+
+
+def count(most: int | None = None) -> Callable[[str], int]:
+    """A whole number from 1, up to `most` where there is a limit."""
+
+    def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = 0
         if value < 1:
-            raise _refused(flag, text, "is no whole number from 1", "give one, such as 10", of)
+            raise Unusable("is no whole number from 1", "give one, such as 10")
         if most is not None and value > most:
-            raise _refused(flag, text, "is too many", f"give {most} or fewer", of)
+            raise Unusable("is too many", f"give {most} or fewer")
         return value
 
-    return parse
+    return read
 
 
-def one_of(flag: str, *allowed: str) -> Callable[[str], str]:
-    """Parses one of a few words."""
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """One of a few words."""
 
-    def parse(text: str) -> str:
+    def read(text: str) -> str:
         if text not in allowed:
-            raise _refused(flag, text, "is not known", f"choose one of {', '.join(allowed)}")
+            raise Unusable("is not known", f"choose one of {', '.join(allowed)}")
         return text
 
-    return parse
+    return read
 
 
-def _number(flag: str, mend: str, is_fit: Callable[[float], bool], of: str = "") -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise _refused(flag, text, "is not a number", mend, of) from None
-        if not is_fit(value):
-            raise _refused(flag, text, "is out of range", mend, of)
-        return value
-
-    return parse
-
-
-def _refused(flag: str, text: str, problem: str, mend: str, of: str = "") -> ArgumentError:
-    return ArgumentError(problem, mend=mend, key=named(flag, of), value=text)
+def _number(text: str, mend: str, is_fit: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise Unusable("is not a number", mend) from None
+    if not is_fit(value):
+        raise Unusable("is out of range", mend)
+    return value
 
 
 RecipeFile: TypeAlias = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the name of one under runs/.")]
-AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", envvar="TUNEMILL_JSON", help="Print JSON on stdout, for programs.")
-]
+AsJson: TypeAlias = Annotated[bool, flag("--json", "Print JSON on stdout, for programs.")]
 Budget: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        "--budget",
-        envvar="TUNEMILL_BUDGET",
-        metavar="USD",
-        parser=dollars_above_zero("--budget"),
-        help="Dollars, instead of the recipe's budget.",
-    ),
+    flag("--budget", "Dollars, instead of the recipe's budget.", metavar="USD", reads=dollars_above_zero),
 ]
 Backend: TypeAlias = Annotated[
     str,
-    typer.Option(
+    flag(
         "--backend",
-        envvar="TUNEMILL_BACKEND",
+        "What the embedded server answers with: llama (a small real model) or simulator (invented text).",
         metavar="NAME",
-        parser=one_of("--backend", "llama", "simulator"),
-        help="What the embedded server answers with: llama (a small real model) or simulator (invented text).",
+        reads=one_of("llama", "simulator"),
     ),
 ]
