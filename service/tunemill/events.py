@@ -96,12 +96,17 @@ class LimitChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitChanged:
-    """Sustained failure or silence opened the circuit, for this reason, or the first success closed it."""
+    """Sustained failure or silence opened the circuit, for this reason, or the first success closed it.
+
+    `is_silence`: nobody was answered any more, while more waits to be sent. Then it is better to wait for what is under
+    way than to send it again.
+    """
 
     lane: Lane
     is_open: bool
     failures: int
     reason: str = ""
+    is_silence: bool = False
 
 
 @quickly_made

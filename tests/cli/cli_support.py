@@ -4,6 +4,7 @@
 `main` in this process, which is faster still.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -146,7 +147,7 @@ class Shell:
         """The command, by the same `main`."""
         from tunemill.cli import main
 
-        before = signal.getsignal(signal.SIGTERM)
+        before, thresholds = signal.getsignal(signal.SIGTERM), gc.get_threshold()
         with self._monkeypatch.context() as patch:
             for name in os.environ:
                 patch.delenv(name)
@@ -160,6 +161,7 @@ class Shell:
                     main()
             finally:
                 signal.signal(signal.SIGTERM, before)
+                gc.set_threshold(*thresholds)  # the garbage of all the other tests would be left lying
         code = ending.value.code
         assert isinstance(code, int)
         captured = self._capsys.readouterr()

@@ -71,3 +71,50 @@ async def test_what_it_raises_itself_comes_through() -> None:
     """The deadline says nothing of that."""
     with pytest.raises(KeyError), Deadlines().within(LONG_S):
         raise KeyError("its own")
+
+
+async def test_what_is_held_is_waited_for() -> None:
+    """It outlives its deadline; what begins later, or is of another kind, does not; released, it has all its time."""
+    deadlines = Deadlines()
+    ended: list[str] = []
+
+    async def wait(name: str, kind: str, seconds: float) -> None:
+        try:
+            with deadlines.within(seconds, kind):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            ended.append(name)
+
+    async with asyncio.TaskGroup() as tasks:
+        held = tasks.create_task(wait("held", "small", 0.05))
+        tasks.create_task(wait("other", "large", 0.1))
+        await asyncio.sleep(0)
+        deadlines.hold("small")
+        later = tasks.create_task(wait("later", "small", 0.1))
+        await asyncio.sleep(0.2)
+        await later
+        assert not held.done()
+        deadlines.release("small")
+    assert sorted(ended[:2]) == ["later", "other"]
+    assert ended[2:] == ["held"]
+
+
+async def test_what_is_held_may_come_to_its_end() -> None:
+    """In time or late, and releasing it then changes nothing."""
+    deadlines = Deadlines()
+    answered = asyncio.Event()
+
+    async def wait() -> str:
+        with deadlines.within(0.02, "small"):
+            await answered.wait()
+        return "answered"
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    deadlines.hold("small")
+    await asyncio.sleep(0.05)
+    answered.set()
+    assert await task == "answered"
+    deadlines.release("small")
+    await asyncio.sleep(0.05)
+    assert task.result() == "answered"

@@ -76,7 +76,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.replies: list[tuple[int, Reply]] = []
-        self.orders: list[messages.Attempt | messages.Cancelled] = []
+        self.orders: list[messages.Attempt | messages.Cancelled | messages.Patience] = []
         self.frames = 0
         self.is_lost = asyncio.Event()
 
@@ -128,9 +128,9 @@ def test_replies_come_over_as_they_are_in_whatever_pieces(replies: list[Reply], 
 
 
 def test_orders_come_over_as_they_are() -> None:
-    """Attempts with their bodies, and numbers of those that nobody waits for."""
+    """Attempts with their bodies, numbers of those that nobody waits for, and that those of a model are waited for."""
 
-    async def talk() -> list[messages.Attempt | messages.Cancelled]:
+    async def talk() -> list[messages.Attempt | messages.Cancelled | messages.Patience]:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         heard = Heard()
@@ -140,6 +140,7 @@ def test_orders_come_over_as_they_are() -> None:
         await loop.create_unix_connection(lambda: Link(receive=heard.take_orders, lost=heard.is_lost.set), sock=theirs)
         brain.post(*messages.attempt(7, "judge", request(b'{"n":1}'), 2.5))
         brain.post(messages.cancelled(7))
+        brain.post(messages.patience("judge", "small", is_patient=True))
         brain.post(*messages.attempt(8, "judge", request(b""), 60.0))
         brain.close()
         await heard.is_lost.wait()
@@ -150,7 +151,8 @@ def test_orders_come_over_as_they_are() -> None:
             number=number, provider="judge", path="/chat/completions", model="small", timeout_s=timeout_s, body=body
         )
 
-    assert asyncio.run(talk()) == [told(7, 2.5, b'{"n":1}'), messages.Cancelled(7), told(8, 60.0, b"")]
+    patience = messages.Patience("judge", "small", is_patient=True)
+    assert asyncio.run(talk()) == [told(7, 2.5, b'{"n":1}'), messages.Cancelled(7), patience, told(8, 60.0, b"")]
 
 
 def test_what_the_other_end_does_not_read_waits_and_comes_in_the_end() -> None:

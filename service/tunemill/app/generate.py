@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
+from typing import Protocol
 
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
@@ -27,7 +28,7 @@ from tunemill.engine import (
     Unrenderable,
     in_flight_most,
 )
-from tunemill.events import Event
+from tunemill.events import CircuitChanged, Event
 from tunemill.files import raise_open_files_limit
 from tunemill.journal import Mark, Totals
 from tunemill.model import Lane, Request, Row
@@ -57,6 +58,20 @@ class GenerateOptions:
         return not self.keep_existing and not self.retry_failed
 
 
+class BePatient(Protocol):
+    """Whether to wait for what is under way to a model for as long as it takes, deadline or not."""
+
+    def __call__(self, provider: str, model: str, *, is_patient: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """Whatever sends: an executor for every provider that a step names, and a word to all of them."""
+
+    executors: Mapping[str, Executor]
+    be_patient: BePatient
+
+
 @asynccontextmanager
 async def connected(
     recipe: Recipe,
@@ -66,8 +81,8 @@ async def connected(
     local: str | None,
     processes: int,
     gave_up: Callable[[str], None],
-) -> AsyncIterator[Mapping[str, Executor]]:
-    """An executor for every provider that a step names.
+) -> AsyncIterator[Sending]:
+    """What sends to every provider that a step names.
 
     They send from this process, or from so many others; `gave_up` is told why these can no longer be had. Raises
     ExecutorsFailed where they cannot be had at all.
@@ -80,21 +95,25 @@ async def connected(
         found = access(name)
         reaches[name] = Reach(base_url=found.base_url, api_key=found.api_key, connections=UNBOUNDED)
     here = _sending_here(reaches, clock) if processes == 1 else _sending_there(reaches, clock, processes, gave_up)
-    async with here as executors:
-        yield executors
+    async with here as sending:
+        yield sending
 
 
 @asynccontextmanager
-async def _sending_here(reaches: Mapping[str, Reach], clock: Clock) -> AsyncIterator[Mapping[str, Executor]]:
+async def _sending_here(reaches: Mapping[str, Reach], clock: Clock) -> AsyncIterator[Sending]:
     from tunemill.client.completions import CompletionsClient  # half of all that is loaded, and not always needed
 
     clients: dict[str, CompletionsClient] = {}
+
+    def be_patient(provider: str, model: str, *, is_patient: bool) -> None:
+        clients[provider].be_patient(model, is_patient=is_patient)
+
     try:
         for name, reach in reaches.items():
             clients[name] = CompletionsClient(
                 base_url=reach.base_url, api_key=reach.api_key, connections=reach.connections, clock=clock
             )
-        yield {name: client.send for name, client in clients.items()}
+        yield Sending(executors={name: client.send for name, client in clients.items()}, be_patient=be_patient)
     finally:
         for client in clients.values():
             await client.aclose()
@@ -103,11 +122,11 @@ async def _sending_here(reaches: Mapping[str, Reach], clock: Clock) -> AsyncIter
 @asynccontextmanager
 async def _sending_there(
     reaches: Mapping[str, Reach], clock: Clock, processes: int, gave_up: Callable[[str], None]
-) -> AsyncIterator[Mapping[str, Executor]]:
+) -> AsyncIterator[Sending]:
     from tunemill.client.processes.pool import executor_processes
 
     async with executor_processes(reaches, processes=processes, clock=clock, gave_up=gave_up) as pool:
-        yield {name: pool.executor(name) for name in reaches}
+        yield Sending(executors={name: pool.executor(name) for name in reaches}, be_patient=pool.be_patient)
 
 
 def lane_limits(recipe: Recipe, *, local: str | None) -> dict[Lane, LaneLimits]:
@@ -135,7 +154,7 @@ class Generation:
         opened: OpenRecipe,
         run: OpenRun,
         *,
-        executors: Mapping[str, Executor],
+        sending: Sending,
         rows_planned: int,
         options: GenerateOptions,
         local: str | None,
@@ -163,7 +182,7 @@ class Generation:
             retry=RetryLimits(attempts_max=limits.attempts_max, outage_max_s=limits.outage_max_s),
             clock=clock,
             random=random.Random(),
-            emit=emit,
+            emit=partial(_heeded, sending.be_patient, emit),
         )
         self._figures = figures
         self._local = local
@@ -173,7 +192,7 @@ class Generation:
             steps=opened.steps,
             render=_renderer(opened),
             limits=lane_limits(opened.recipe, local=local),
-            executors=executors,
+            executors=sending.executors,
             throttle=RequestThrottle,
             tools=tools,
             grace_s=options.grace_s,
@@ -210,6 +229,13 @@ class Generation:
         """Generate everything that is not there yet. Raises RunFolderUnwritable and SourceError."""
         self._figures.engine = self.dispatcher
         return await self.dispatcher.run()
+
+
+def _heeded(be_patient: BePatient, emit: Callable[[Event], None], event: Event) -> None:
+    """While a provider is silent, whoever is under way is waited for: what is cut and was taken would be paid twice."""
+    if isinstance(event, CircuitChanged) and (event.is_silence or not event.is_open):
+        be_patient(event.lane.provider, event.lane.model, is_patient=event.is_open)
+    emit(event)
 
 
 def _changed(in_force: LaneLimits, old: LaneLimits, new: LaneLimits) -> LaneLimits:

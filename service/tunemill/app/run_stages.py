@@ -157,11 +157,11 @@ class RunStages:
             local=context.local,
             processes=context.options.processes,
             gave_up=self._cannot_send,
-        ) as executors:
+        ) as sending:
             self.generation = Generation(
                 self.opened,
                 self._run,
-                executors=executors,
+                sending=sending,
                 rows_planned=context.rows,
                 options=context.options,
                 local=context.local,

@@ -55,6 +55,11 @@ class CompletionsClient:
         """Close the pool."""
         await self._post.aclose()
 
+    def be_patient(self, model: str, *, is_patient: bool) -> None:
+        """Whether to wait for what is under way to a model for as long as it takes. When that ends, each of these has
+        all its time again."""
+        (self._deadlines.hold if is_patient else self._deadlines.release)(model)
+
     async def send(self, request: Request, timeout_s: float) -> Reply:
         """One attempt, at most `timeout_s` seconds long."""
         return await self.attempt(request.path, request.lane.model, request.body, timeout_s)
@@ -62,7 +67,7 @@ class CompletionsClient:
     async def attempt(self, path: str, model: str, body: bytes, timeout_s: float) -> Reply:
         """As `send`, for whoever knows no more of the request than this."""
         try:
-            with self._deadlines.within(timeout_s):
+            with self._deadlines.within(timeout_s, model):
                 response = await self._post.post(path, model, body)
         except aiohttp.ClientError as error:  # some of which are TimeoutErrors too, of a connection that was not made
             return self._broken(error)

@@ -2,6 +2,9 @@
 
 `asyncio.timeout` sets a timer for every call and takes it down again; nearly no call needs it. Calls that may last
 equally long end their patience in the order in which they began, so that one timer for the first of them is enough.
+
+While a provider answers nobody, whom it has taken a request from is better waited for: what is cut may be answered, and
+billed, when it is back, and would be sent again. `hold` stops the clock for those, `release` gives them all their time.
 """
 
 import asyncio
@@ -17,16 +20,29 @@ class Deadlines:
     __slots__ = ("_queues",)
 
     def __init__(self) -> None:
-        self._queues: dict[float, _Queue] = {}
+        self._queues: dict[tuple[str, float], _Queue] = {}
 
-    def within(self, seconds: float) -> "_Deadline":
-        """For the running task, from now on."""
-        queue = self._queues.get(seconds)
+    def within(self, seconds: float, kind: str = "") -> "_Deadline":
+        """For the running task, from now on; `kind` is of what may be held together."""
+        queue = self._queues.get((kind, seconds))
         if queue is None:
             # What nobody waits in any more is forgotten: a limit may be steered to and fro.
-            self._queues = {after: queue for after, queue in self._queues.items() if queue.is_needed}
-            queue = self._queues[seconds] = _Queue(seconds)
+            self._queues = {key: queue for key, queue in self._queues.items() if queue.is_needed}
+            queue = self._queues[kind, seconds] = _Queue(seconds)
         return _Deadline(queue)
+
+    def hold(self, kind: str) -> None:
+        """Time stands still for all of this kind that are under way. Who begins later has a deadline as ever."""
+        for queue in self._of(kind):
+            queue.hold()
+
+    def release(self, kind: str) -> None:
+        """Those that were held have all their time from now on."""
+        for queue in self._of(kind):
+            queue.release()
+
+    def _of(self, kind: str) -> "list[_Queue]":
+        return [queue for (of, _), queue in self._queues.items() if of == kind]
 
 
 class _Deadline:
@@ -60,18 +76,19 @@ class _Deadline:
 class _Queue:
     """All that last equally long, in the order in which they end."""
 
-    __slots__ = ("_entered", "_loop", "_seconds", "_timer")
+    __slots__ = ("_entered", "_held", "_loop", "_seconds", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._entered: dict[_Deadline, None] = {}
+        self._held: dict[_Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
     def is_needed(self) -> bool:
         """Whether anybody is in it, or its timer is still to come."""
-        return self._timer is not None
+        return self._timer is not None or bool(self._held)
 
     def enter(self, deadline: _Deadline) -> None:
         """It begins now."""
@@ -82,7 +99,19 @@ class _Queue:
 
     def leave(self, deadline: _Deadline) -> None:
         """It came to its end. The timer stays: the next one will need it."""
-        self._entered.pop(deadline, None)
+        if self._entered.pop(deadline, deadline) is deadline and self._held:
+            self._held.pop(deadline, None)
+
+    def hold(self) -> None:
+        """Whoever is in it has no deadline until `release`."""
+        self._held |= self._entered
+        self._entered.clear()
+
+    def release(self) -> None:
+        """Whoever was held begins now."""
+        held, self._held = self._held, {}
+        for deadline in held:
+            self.enter(deadline)
 
     def _look(self) -> None:
         """Whoever is over is told so; the timer waits for the next one."""

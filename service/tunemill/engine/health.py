@@ -100,7 +100,7 @@ class Health:
             said = f"{silence.requests} requests are in flight and none was answered for {now - silence.since:.0f} s"
             if self._circuit.fell_silent(silence, now):
                 self.last = said
-                self._opened(said)
+                self._opened(said, is_silence=self._listener.has_more())
         elif self._circuit.judge(now, in_flight=self._flights.holding):
             self._opened(self.last)
         self._listener.looked()
@@ -127,8 +127,14 @@ class Health:
             self._timer.cancel()
         self._timer, self._timer_at = self._clock.call_later(max(0.0, at - now), self._look), at
 
-    def _opened(self, reason: str) -> None:
-        failures = self._circuit.failures
-        self._listener.emit(CircuitChanged(lane=self._lane, is_open=True, failures=failures, reason=reason))
+    def _opened(self, reason: str, *, is_silence: bool = False) -> None:
+        opened = CircuitChanged(
+            lane=self._lane,
+            is_open=True,
+            failures=self._circuit.failures,
+            reason=reason,
+            is_silence=is_silence,
+        )
+        self._listener.emit(opened)
         self._listener.changed(True)
         self._look_at(self._clock.monotonic(), self._clock.monotonic() + PROBE_MOST_S)

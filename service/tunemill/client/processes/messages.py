@@ -1,7 +1,8 @@
 """What the brain and an executor process say to each other, as the items of `link`.
 
     to the executor    first {providers}, then [number, provider, path, model, seconds, bytes of the body], or [number]
-                       alone for an attempt that nobody waits for any more; payload: the body
+                       alone for an attempt that nobody waits for any more, or [provider, model, whether to be patient];
+                       payload: the body
     to the brain       first [], then [number, reading, hints, bytes of the answer, bytes of the text], payload: both;
                        or [number, failure, hints]
 
@@ -45,6 +46,15 @@ class Cancelled:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Whether to wait for what is under way to a model for as long as it takes."""
+
+    provider: str
+    model: str
+    is_patient: bool
+
+
 # -- to the executor process -------------------------------------------------------------------------------------------
 
 
@@ -72,12 +82,20 @@ def cancelled(number: int) -> bytes:
     return b"[%d]" % number
 
 
-def read_orders(items: Sequence[Item], payload: memoryview) -> Iterator[Attempt | Cancelled]:
+def patience(provider: str, model: str, *, is_patient: bool) -> bytes:
+    """Wait for what is under way there, or no longer."""
+    return orjson.dumps([provider, model, is_patient])
+
+
+def read_orders(items: Sequence[Item], payload: memoryview) -> Iterator[Attempt | Cancelled | Patience]:
     """What the brain said in one frame."""
     at = 0
     for item in items:
         if len(item) == 1:
             yield Cancelled(item[0])
+            continue
+        if len(item) == 3:
+            yield Patience(*item)
             continue
         number, provider, path, model, timeout_s, length = item
         yield Attempt(

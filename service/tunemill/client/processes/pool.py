@@ -55,6 +55,12 @@ class ProcessPool:
         """The executor for a provider: one attempt, at most so many seconds long."""
         return partial(self._send, provider)
 
+    def be_patient(self, provider: str, model: str, *, is_patient: bool) -> None:
+        """Whether to wait for what is under way to a model for as long as it takes. When that ends, each of these has
+        all its time again."""
+        for process in self._running:
+            process.be_patient(provider, model, is_patient=is_patient)
+
     @property
     def pids(self) -> list[int]:
         """Of the processes that are running."""

@@ -5,6 +5,7 @@ socket does, so that a brain that is killed takes it along.
 """
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -30,11 +31,13 @@ OVERDUE_S = 10.0  # the deadline of an attempt is kept over there, so that here 
 _STDERR_SHOWN = 400  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
-    """An attempt that is over there, and when it should have been back."""
+    """An attempt that is over there, to whom, and when it should have been back."""
 
     reply: asyncio.Future[Reply]
+    to: tuple[str, str]  # provider and model
+    timeout_s: float
     until: float
 
 
@@ -96,7 +99,8 @@ class ExecutorProcess:
         self._numbers += 1
         number = self._numbers
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(reply, self._clock.monotonic() + timeout_s + OVERDUE_S)
+        to, until = (provider, request.lane.model), self._clock.monotonic() + timeout_s + OVERDUE_S
+        self._waiting[number] = _Waiting(reply, to, timeout_s, until)
         self._link.post(*messages.attempt(number, provider, request, timeout_s))
         try:
             return await reply
@@ -104,6 +108,14 @@ class ExecutorProcess:
             if self._waiting.pop(number, None) is not None:
                 self._link.post(messages.cancelled(number))
             raise
+
+    def be_patient(self, provider: str, model: str, *, is_patient: bool) -> None:
+        """Whether it shall wait for what is under way to a model for as long as it takes."""
+        now = self._clock.monotonic()
+        for waiting in self._waiting.values():
+            if waiting.to == (provider, model) and (is_patient or waiting.until == math.inf):
+                waiting.until = math.inf if is_patient else now + waiting.timeout_s + OVERDUE_S
+        self._link.post(messages.patience(provider, model, is_patient=is_patient))
 
     def close(self) -> None:
         """Let it end; it is lost then."""

@@ -68,11 +68,15 @@ class _Serving:
             self._greet(items[0])
             items = items[1:]
         for order in messages.read_orders(items, payload):
-            if isinstance(order, messages.Attempt):
-                task = self._tasks.create_task(self._attempt(order))
-                self._attempts[order.number] = task
-            elif order.number in self._attempts:
-                self._attempts.pop(order.number).cancel()
+            match order:
+                case messages.Attempt():
+                    self._attempts[order.number] = self._tasks.create_task(self._attempt(order))
+                case messages.Patience():
+                    self._clients[order.provider].be_patient(order.model, is_patient=order.is_patient)
+                case messages.Cancelled():
+                    task = self._attempts.pop(order.number, None)
+                    if task is not None:
+                        task.cancel()
 
     def _greet(self, item: Item) -> None:
         reaches = messages.read_greeting(item)
