@@ -1,5 +1,6 @@
 """A run that was killed goes on from its last snapshot: rows that were settled then are not looked at again."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tunemill.app.settled import rows_of, settled_whole
 from tunemill.app.shown import Events
 from tunemill.engine import dispatcher
 from tunemill.events import Event, RunStarted
-from tunemill.journal import Index, Journal, RequestState, journal, last_mark, open_for_reading
+from tunemill.journal import Index, Journal, JournalWriter, RequestState, journal, last_mark, open_for_reading
 from tunemill.journal.snapshot import Draft, Image
 from tunemill.model import Row
 from tunemill.sources.table import Table
@@ -78,6 +79,51 @@ async def test_a_killed_run_goes_on_behind_what_was_settled(
         assert figures(again)[3]["requests"] == figures(first)[3]["requests"]
         assert again.notes == first.notes
         assert run.seen() is not None
+    assert len(walked) > 2
+
+
+async def test_a_killed_run_goes_on_behind_its_last_mark(
+    tmp_path: Path, server: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any snapshot it comes to the same end, too, pays only for what the journal does not have, and looks only
+    at rows that were not settled when it was last noted which are."""
+    monkeypatch.setattr(journal, "LINES_MARKED_MIN", 6)
+    monkeypatch.setattr(journal, "_MARK_BYTES_A_LINE", 1000)
+    monkeypatch.setattr(dispatcher, "ROOM_BESIDE_CONCURRENCY", 0)
+    run = Run(tmp_path, server)
+    copies: list[Path] = []
+    run.rows.write_text(run.rows.read_text() + run.rows.read_text())  # with copies of rows among them
+    run.edit('name = "again"', 'name = "again"\n[limits]\nconcurrency = 3')
+    add = Journal.add_mark
+    copying: set[asyncio.Task[None]] = set()
+
+    async def copy_when_durable(writer: JournalWriter) -> None:
+        await writer.flush()
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        shutil.copytree(run.folder.path, copies[-1], ignore=shutil.ignore_patterns("lock", "*.sock", ".index*"))
+
+    def add_and_copy(self: Journal, writer: JournalWriter) -> None:
+        add(self, writer)
+        copying.add(asyncio.get_running_loop().create_task(copy_when_durable(writer)))
+
+    monkeypatch.setattr(Journal, "add_mark", add_and_copy)
+    first, _ = await run.again()
+    await asyncio.gather(*copying)
+    monkeypatch.setattr(Journal, "add_mark", add)
+    monkeypatch.setattr(Table, "rows", _no_rows)
+    taken, walked = list(copies), set()
+    assert len(taken) > 4
+    for copy in taken:
+        run.folder = RunFolder(copy)
+        opened = open_for_reading(run.folder.journal)
+        assert opened.mark is not None
+        walked.add(opened.mark.walk["walked"])
+        has, was_over = opened.totals.answers, opened.totals.ended is not None
+        opened.close()
+        again, sent = await run.again()
+        assert was_over or sent == first.statistics.requests.planned - has
+        assert figures(again)[3]["requests"] == figures(first)[3]["requests"]
+        assert again.notes == first.notes
     assert len(walked) > 2
 
 

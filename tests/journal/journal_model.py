@@ -14,6 +14,8 @@ from tunemill.journal import (
     Journal,
     Line,
     Location,
+    Mark,
+    Marked,
     Opened,
     Reused,
     RowSeen,
@@ -75,6 +77,7 @@ class Model:
     def check(self, journal: Journal) -> None:
         """Totals and index."""
         self._check_totals(journal)
+        self._check_mark(journal)
         assert journal.reader is not None
         requests, nowhere = self.requests(), 0
         for request, (state, attempts, outcome, sent) in requests.items():
@@ -111,6 +114,10 @@ class Model:
                 assert known.location == fields[row]
             else:
                 assert known.location.length == 0
+
+    def _check_mark(self, journal: Journal) -> None:
+        marked = [line for line, _ in self.lines if isinstance(line, Marked)]
+        assert journal.mark == (Mark(inputs=marked[-1].inputs, walk=marked[-1].walk) if marked else None)
 
     def _check_totals(self, journal: Journal) -> None:
         totals, lines = journal.totals, [line for line, _ in self.lines]

@@ -45,6 +45,8 @@ from tunemill.journal import (
     JournalWriter,
     Line,
     Location,
+    Mark,
+    Marked,
     Opened,
     Reused,
     SnapshotKeeper,
@@ -189,6 +191,16 @@ class JournalMachine(RuleBasedStateMachine):
     def reuse(self, number: int, pick: int) -> None:
         known = list(self.model.requests())
         self.append(Reused(row=row_id(number), step="plot", sample=0, request=known[pick % len(known)]))
+
+    @precondition(is_open)
+    @rule(number=NUMBERS)
+    def mark(self, number: int) -> None:
+        """How far somebody had come, behind all lines that the writer was given, counted or not."""
+        assert self.journal is not None
+        said, lines = Mark(inputs="", walk={"number": number}), len(self.model.lines)
+        self.journal.mark_now = lambda: said
+        self.journal.add_mark(self.writer)
+        self.model.lines.append((Marked(inputs=said.inputs, walk=said.walk, lines=lines), self.writer.last))
 
     @precondition(lambda self: self.late)
     @rule()

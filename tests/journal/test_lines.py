@@ -15,6 +15,7 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Marked,
     Opened,
     Reused,
     RowSeen,
@@ -71,6 +72,7 @@ PLAIN: st.SearchStrategy[Line] = st.one_of(
     st.builds(Failed, **{**FAILURE, "attempt": st.integers(0, 1000)}),
     st.builds(Reused, row=IDS, step=TEXTS, sample=SMALL, request=IDS),
     st.builds(Ended, at=TIMES, state=TEXTS, reason=TEXTS),
+    st.builds(Marked, inputs=TEXTS, walk=OBJECTS, lines=SMALL),
 )
 COMPLETED = st.builds(
     Completed,

@@ -23,14 +23,16 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Marked,
     Opened,
     Reused,
     RowSeen,
     Sent,
     SourceEnded,
 )
+from tunemill.journal.mark import Mark
 from tunemill.journal.segments import LineReader, Location
-from tunemill.journal.snapshot import Mark, last_mark
+from tunemill.journal.snapshot import last_mark
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 
@@ -51,6 +53,7 @@ __all__ = [
     "LineReader",
     "Location",
     "Mark",
+    "Marked",
     "Opened",
     "RequestState",
     "Reused",

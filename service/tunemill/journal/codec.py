@@ -18,6 +18,7 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Marked,
     Opened,
     Repaired,
     Reused,
@@ -194,6 +195,7 @@ _ENCODERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
         "inputs": line.inputs,
         "rows": line.rows,
     },
+    Marked: lambda line: {"kind": "marked", "inputs": line.inputs, "walk": line.walk, "lines": line.lines},
     Repaired: lambda line: {
         "kind": "repaired",
         "at": round(line.at, 3),
@@ -273,5 +275,6 @@ _DECODERS: Mapping[str, Callable[[dict[str, Any]], Line]] = {
     "ended": lambda r: Ended(
         at=r["at"], state=r["state"], reason=r["reason"], inputs=r.get("inputs", ""), rows=r.get("rows", 0)
     ),
+    "marked": lambda r: Marked(inputs=r["inputs"], walk=r["walk"], lines=r["lines"]),
     "repaired": lambda r: Repaired(at=r["at"], uncertain=picodollars(r["uncertain_usd"]), pieces=r["pieces"]),
 }

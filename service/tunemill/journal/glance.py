@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tunemill.journal.codec import DamagedLine, decode
 from tunemill.journal.journal import ended_with
-from tunemill.journal.lines import Ended, Opened
+from tunemill.journal.lines import Ended
+from tunemill.journal.mark import LastMark, Mark
 from tunemill.journal.segments import LineReader, Location, damage, file_of, line_number, scan, segments_of
-from tunemill.journal.snapshot import FACTS, Mark, covers, mark_in, read_facts
+from tunemill.journal.snapshot import FACTS, covers, mark_in, read_facts
 from tunemill.journal.totals import Totals
 
 
@@ -41,7 +42,7 @@ def glance(folder: Path, *, bytes_max: int) -> Glance:
     if unread > bytes_max:
         return Glance(
             totals=seen.totals,
-            mark=seen.mark,
+            mark=seen.last.mark,
             ended=ended_with(folder),
             read_bytes=0,
             unread_bytes=unread,
@@ -51,7 +52,7 @@ def glance(folder: Path, *, bytes_max: int) -> Glance:
     seen.read_on(segments)
     return Glance(
         totals=seen.totals,
-        mark=seen.mark,
+        mark=seen.last.mark,
         ended=seen.totals.ended,
         read_bytes=unread,
         unread_bytes=0,
@@ -65,7 +66,7 @@ class _Seen:
 
     def __init__(self, folder: Path) -> None:
         self.totals = Totals()
-        self.mark: Mark | None = None
+        self.last = LastMark()
         self.end: Location | None = None
         self.at = 0.0
         self._uncounted: Sequence[Location] = ()
@@ -79,7 +80,7 @@ class _Seen:
             if facts is None or not covers(folder, segments, facts):
                 return seen
             seen.totals = Totals.of_json(facts["totals"])
-            seen.mark = mark_in(facts)
+            seen.last = LastMark(mark=mark_in(facts), lines=facts["lines"])
             seen.end = Location(*facts["end"])
             seen.at = (folder / FACTS).stat().st_mtime
             seen._uncounted = [Location(*at) for at in facts["uncounted"]]
@@ -100,8 +101,7 @@ class _Seen:
         except DamagedLine as error:
             raise damage(file_of(self._folder, at.segment), line_number(self._folder, at), str(error)) from error
         self.totals.fold(line)
-        if isinstance(line, Opened) and self.mark is not None and self.mark.inputs != line.inputs:
-            self.mark = None
+        self.last.take(line)
 
 
 def _bytes_after(folder: Path, segments: Sequence[int], end: Location | None) -> int:

@@ -22,6 +22,7 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Marked,
     Opened,
     Repaired,
     Reused,
@@ -29,6 +30,7 @@ from tunemill.journal.lines import (
     Sent,
     SourceEnded,
 )
+from tunemill.journal.mark import LastMark, Mark
 from tunemill.journal.segments import (
     LineReader,
     Location,
@@ -40,7 +42,7 @@ from tunemill.journal.segments import (
     segment_path,
     segments_of,
 )
-from tunemill.journal.snapshot import Draft, Image, Mark, load
+from tunemill.journal.snapshot import Draft, Image, load
 from tunemill.journal.totals import Totals
 from tunemill.journal.writer import JournalWriter
 from tunemill.model import FailureKind
@@ -49,14 +51,18 @@ from tunemill.model import FailureKind
 # three seconds, and all snapshots of a run together write about twice as much as the journal itself.
 LINES_DUE_MIN = 50_000
 LINES_DUE_PART = 32
+# A mark is due after so many lines, and takes at most so many bytes for each of them, which is a few hundredths of what
+# they take. Rows that no mark covers are looked at again, which is slower than to replay their lines.
+LINES_MARKED_MIN = 4096
+_MARK_BYTES_A_LINE = 16
 
 
 class Journal:
     """What the journal says: totals, the index, and single lines by location.
 
-    `mark` is how far the processes before this one had come, where that still holds; `mark_now` gives what is to be
-    kept of it in the next snapshot. `on_due` is called whenever one is due. `uncounted` are the places of lines that
-    were given to the writer and are not yet taken into account.
+    `mark` is how far whoever wrote to it last had come, where that still holds; `mark_now` gives what is to be kept of
+    it now. `on_due` is called whenever a snapshot is due, `on_mark_due` whenever a mark is. `uncounted` are the places
+    of lines that were given to the writer and are not yet taken into account.
     """
 
     def __init__(self, folder: Path, *, index_path: Path | None) -> None:
@@ -65,15 +71,16 @@ class Journal:
         self.folder = folder
         self.uncounted: dict[int, Location] = {}
         self.on_due: Callable[[], None] = _nothing
+        self.on_mark_due: Callable[[], None] = _nothing
         snapshot = load(folder, segments, index_path=index_path)
         self.totals = Totals() if snapshot is None else snapshot.totals
         self.index = Index(index_path) if snapshot is None else snapshot.index
-        self.mark = None if snapshot is None else snapshot.mark
+        self._last = LastMark() if snapshot is None else LastMark(mark=snapshot.mark, lines=snapshot.lines)
         self.mark_now: Callable[[], Mark | None] = lambda: self.mark
         self._image = None if snapshot is None else snapshot.image
-        self._lines = 0 if snapshot is None else snapshot.lines
         self._lines_since = 0
-        self._lines_due = max(LINES_DUE_MIN, self._lines // LINES_DUE_PART)
+        self._lines_due = max(LINES_DUE_MIN, self._last.lines // LINES_DUE_PART)
+        self._marked_at = 0  # so many lines is when the next mark is due
         self.reader = LineReader(folder)
         # A last segment without a whole line yet is the end all the same: nothing may be added to an earlier one.
         last = max(segments, default=1)
@@ -90,6 +97,11 @@ class Journal:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def mark(self) -> Mark | None:
+        """See the class."""
+        return self._last.mark
 
     def close(self) -> None:
         """Close files and forget the index."""
@@ -110,6 +122,20 @@ class Journal:
         self._fold(line, location)
         if self._lines_since >= self._lines_due:
             self.on_due()
+        if self._last.lines >= self._marked_at and not isinstance(line, Ended):  # that one is to be the last
+            self._marked_at = self._last.lines + LINES_MARKED_MIN
+            self.on_mark_due()
+
+    # -- marks ---------------------------------------------------------------------------------------------------
+
+    def add_mark(self, writer: JournalWriter) -> None:
+        """Note how far this process has come, if that can be said. Raises RunFolderUnwritable."""
+        mark = self.mark_now()
+        if mark is not None:
+            line = Marked(inputs=mark.inputs, walk=mark.walk, lines=self._last.lines + len(self.uncounted))
+            location = writer.append(line)
+            self.add(line, location)
+            self._marked_at = self._last.lines + max(LINES_MARKED_MIN, location.length // _MARK_BYTES_A_LINE)
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 
@@ -122,12 +148,12 @@ class Journal:
         if image is None:
             self.index.freeze()
         self._lines_since = 0
-        self._lines_due = max(LINES_DUE_MIN, self._lines // LINES_DUE_PART)
+        self._lines_due = max(LINES_DUE_MIN, self._last.lines // LINES_DUE_PART)
         return Draft(
             folder=self.folder,
             end=writer.last,
             uncounted=tuple(self.uncounted.values()),
-            lines=self._lines,
+            lines=self._last.lines,
             totals=self.totals.copy(),
             index=self.index,
             image=image,
@@ -154,11 +180,9 @@ class Journal:
                 self.end = location
 
     def _fold(self, line: Line, location: Location) -> None:
-        self._lines += 1
         self._lines_since += 1
+        self._last.take(line, uncounted=len(self.uncounted))
         self.totals.fold(line)
-        if isinstance(line, Opened) and self.mark is not None and self.mark.inputs != line.inputs:
-            self.mark = None
         record(self.index, line, location)
 
     def _decode(self, location: Location, text: bytes) -> Line:
@@ -187,7 +211,7 @@ def record(index: Index, line: Line, location: Location) -> None:
             index.put_slot(line.row, line.step, line.sample, line.request, line.parent)
         case SourceEnded():
             index.end_positions(line.rows)
-        case Opened() | AttemptFailed() | Ended() | Repaired():
+        case Opened() | AttemptFailed() | Ended() | Marked() | Repaired():
             pass
         case _:
             assert_never(line)

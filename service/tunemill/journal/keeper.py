@@ -1,4 +1,5 @@
-"""Takes a snapshot of the journal now and then while a run goes on, so that also a killed one is resumed quickly.
+"""Takes a snapshot of the journal now and then while a run goes on, so that also a killed one is resumed quickly; and
+more often notes in the journal how far the run has come.
 
 The event loop gives it a few milliseconds: what waits in memory is written to the index's tables, and the small figures
 are copied. Copying the tables is a thread's work; until it is done, the index collects in memory what it is told.
@@ -21,6 +22,7 @@ class SnapshotKeeper:
         self._wake = asyncio.Event()
         self._is_closing = False
         journal.on_due = self._wake.set
+        journal.on_mark_due = self._mark
 
     async def run(self) -> None:
         """See the class. Where nothing can be written any more, whoever waits for a line is told so, not here."""
@@ -30,6 +32,10 @@ class SnapshotKeeper:
                 self._wake.clear()
                 if not self._is_closing:
                     await self.take()
+
+    def _mark(self) -> None:
+        with contextlib.suppress(RunFolderUnwritable):  # as in `run`
+            self._journal.add_mark(self._writer)
 
     def close(self) -> None:
         """Let `run` return, after the snapshot that it is taking."""

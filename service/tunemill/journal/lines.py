@@ -1,8 +1,8 @@
 """What the journal's lines say: a type for each kind. Their bytes are made and read by `codec`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -137,6 +137,16 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """How far the process had come that wrote the `lines` lines before this one. `walk` says it to whoever has the same
+    `inputs`; see `mark`."""
+
+    inputs: str
+    walk: Mapping[str, Any]
+    lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
     """Damaged pieces of the journal were set aside; `uncertain` is what may have been billed and only they told."""
 
@@ -145,4 +155,6 @@ class Repaired:
     pieces: Sequence[str]
 
 
-Line: TypeAlias = Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended | Repaired
+Line: TypeAlias = (
+    Opened | RowSeen | SourceEnded | Sent | Completed | AttemptFailed | Failed | Reused | Ended | Marked | Repaired
+)

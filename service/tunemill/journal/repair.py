@@ -13,6 +13,7 @@ What becomes of each kind of line, when it is lost:
     row, source,    nothing was paid; the next run reads the source again and notes it anew
     reused
     opened, ended   nothing was paid; the run counts as interrupted until it is run again
+    marked          nothing was paid. After a repair no mark holds: every row is looked at again
 
 Beside that, what a snapshot says was settled and uncertain is a floor: what the remaining lines and the above fall
 short of it is counted as uncertain, too. All this stands in one `repaired` line at the journal's end, which names the
@@ -36,7 +37,7 @@ from tunemill.journal.totals import Totals
 from tunemill.model import Picodollars
 
 ASIDE = "damaged.jsonl"
-_COSTS_NOTHING = frozenset({"row", "source", "reused", "opened", "ended", "repaired"})
+_COSTS_NOTHING = frozenset({"row", "source", "reused", "opened", "ended", "marked", "repaired"})
 _IS_COVERED = frozenset({"completed", "failed", "attempt_failed"})  # by its `sent` line, or by that one's own piece
 
 

@@ -19,7 +19,7 @@ import json
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +29,7 @@ import tunemill
 from tunemill.errors import RunFolderUnwritable
 from tunemill.files import write_whole
 from tunemill.journal.index import FORMAT, Index, checksum_of
+from tunemill.journal.mark import Mark
 from tunemill.journal.segments import LineReader, Location, file_of
 from tunemill.journal.totals import Totals
 
@@ -36,18 +37,6 @@ FACTS = ".index.json"
 IMAGES = (".index.a.sqlite", ".index.b.sqlite")
 _PIECE_BYTES = 1024 * 1024
 _DIGEST_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """How far whoever wrote the journal had come: for the same `inputs`, what `walk` says need not be looked at again.
-
-    The journal keeps it and knows nothing of what it says, but that it is void as soon as a process begins to write
-    that has other inputs.
-    """
-
-    inputs: str
-    walk: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

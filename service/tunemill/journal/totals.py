@@ -13,6 +13,7 @@ from tunemill.journal.lines import (
     Ended,
     Failed,
     Line,
+    Marked,
     Opened,
     Repaired,
     Reused,
@@ -130,6 +131,8 @@ class Totals:
                 self.uncertain += line.uncertain
                 self.ended = None
                 self.version += 1
+            case Marked():
+                pass
             case _:
                 assert_never(line)
 
