@@ -34,6 +34,7 @@ class Usage:
     seconds: float
     cpu_s: float
     max_rss_mib: float  # of the largest single process among them
+    together_mib: float  # what all of them held at once, at most; where that was not looked at, the largest alone
     exit_code: int
     stdout: str
 
@@ -76,10 +77,18 @@ class Running:
         """Whether it has come to its end by itself; `wait` then returns at once."""
         return self._ends_within(0)
 
-    def wait(self, deadline_s: float = DEADLINE_S) -> Usage:
-        """Its usage, when it has ended. Raises ProcessFailed where it has not within so many seconds."""
+    def wait(self, deadline_s: float = DEADLINE_S, *, look_every_s: float | None = None) -> Usage:
+        """Its usage, when it has ended. With `look_every_s`, the memory of its children is looked at meanwhile.
+
+        Raises ProcessFailed where it has not ended within so many seconds."""
         if self.usage is None:
-            if not self._ends_within(deadline_s):
+            together_mib, has_ended = 0.0, False
+            until = time.perf_counter() + deadline_s
+            while not has_ended and (left_s := until - time.perf_counter()) > 0:
+                has_ended = self._ends_within(left_s if look_every_s is None else min(left_s, look_every_s))
+                if look_every_s is not None:
+                    together_mib = max(together_mib, sum(pss_mib(pid) for pid in family(self.pid)))
+            if not has_ended:
                 raise ProcessFailed(f"process {self.pid} still runs after {deadline_s:g} s; it said: {self.stderr()}")
             _, status, usage = os.wait4(self.pid, 0)
             seconds = time.perf_counter() - self._started
@@ -88,6 +97,7 @@ class Running:
                 seconds=seconds,
                 cpu_s=usage.ru_utime + usage.ru_stime,
                 max_rss_mib=usage.ru_maxrss / 1024,
+                together_mib=max(together_mib, usage.ru_maxrss / 1024),
                 exit_code=self._process.returncode,
                 stdout=self._said.with_suffix(".out").read_text(encoding="utf-8", errors="replace"),
             )
@@ -149,10 +159,12 @@ def measured(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     exit_codes: Collection[int] = (0,),
+    look_every_s: float | None = None,
 ) -> Usage:
-    """Run a process to its end. Raises ProcessFailed where its exit code is none of those expected."""
+    """Run a process to its end; see `Running.wait`. Raises ProcessFailed where its exit code is none of those
+    expected."""
     with started(command, said=said, cores=cores, environment=environment, cwd=cwd) as running:
-        usage = running.wait()
+        usage = running.wait(look_every_s=look_every_s)
     if usage.exit_code not in exit_codes:
         shown = " ".join(str(word) for word in command)
         raise ProcessFailed(f"{shown} ended with {usage.exit_code} and said: {running.stderr()}{usage.stdout[-500:]}")
@@ -204,3 +216,21 @@ def rss_mib(pid: int) -> float:
     """What a process holds in memory at this moment."""
     resident = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return resident * os.sysconf("SC_PAGE_SIZE") / _MIB
+
+
+def pss_mib(pid: int) -> float:
+    """What a process holds in memory at this moment, its part of what it shares with others; 0 where it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all that it started and that are still there."""
+    yield pid
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text(encoding="ascii").split():
+                yield from family(int(child))

@@ -10,20 +10,31 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.frame import Figure, Options, Part, at_least, at_most
 from bench.recipes import ROWS_MAX, grid_recipe
-from bench.running import ROOT, Usage, client_environment, measured, run_command, started, tunemill_command
+from bench.running import (
+    ALL_CORES,
+    CLIENT_CORES,
+    ROOT,
+    Usage,
+    client_environment,
+    measured,
+    run_command,
+    started,
+    tunemill_command,
+)
 
 ROWS_QUICK = 100_000
 RESUME_S_MAX = 8
 MEMORY_MIB_MAX = 200
 BUILD_ROWS_S_MIN = 20_000
 FIRST_REQUEST_S_MAX = 600.0
+LOOK_EVERY_S = 0.25
 NOWHERE = "http://127.0.0.1:1/v1"
 TRAIN = '[train]\nuser = "{{ a }} {{ b }} {{ c }} {{ d }} {{ e }} {{ f }}"\nassistant = "{{ line }}"\n'
 
@@ -57,7 +68,7 @@ def one_round(folder: Path, rows: int) -> Round:
     plan = _command("plan", recipe, said=folder / "plan")
     killed = _resume(recipe, whole)
     finished = _resume(recipe, whole)
-    build = _command("build", whole, said=folder / "build")
+    build = _command("build", whole, said=folder / "build", cores=ALL_CORES)
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("'f9'", "'f10'"), encoding="utf-8")
     changed_s = _to_first_request(recipe, whole)
     shutil.rmtree(whole)
@@ -80,8 +91,14 @@ def _synthetic(recipe: Path, run: Path, rows: int, *more: str) -> dict[str, Any]
     return dict(json.loads(usage.stdout))
 
 
-def _command(name: str, of: Path, *, said: Path) -> Usage:
-    return measured(tunemill_command(name, of), said=said, environment=client_environment(NOWHERE))
+def _command(name: str, of: Path, *, said: Path, cores: Collection[int] = CLIENT_CORES) -> Usage:
+    return measured(
+        tunemill_command(name, of),
+        said=said,
+        cores=cores,
+        environment=client_environment(NOWHERE),
+        look_every_s=LOOK_EVERY_S,
+    )
 
 
 def _resume(recipe: Path, run: Path) -> Usage:
@@ -127,8 +144,10 @@ def figures(rounds: Sequence[Round]) -> Iterator[Figure]:
     changed = [each.changed_s for each in rounds]
     yield figure("with a value of one axis changed, to the first request", "s", changed, note="all rows are looked at")
     build = [each.build.rate(rows) for each in rounds]
-    yield figure("build", "rows/s", build, limit=at_least(BUILD_ROWS_S_MIN))
-    yield figure("build's memory", "MiB", [each.build.max_rss_mib for each in rounds], limit=memory)
+    on_cores = f"on {len(ALL_CORES)} cores; {rounds[0].build.cpu_ms(rows) * 1000:.0f} µs of processor time a row"
+    yield figure("build", "rows/s", build, limit=at_least(BUILD_ROWS_S_MIN), note=on_cores)
+    held = [each.build.together_mib for each in rounds]
+    yield figure("build's memory", "MiB", held, limit=memory, note="of all its processes at once")
     yield figure("writing the journal, its memory", "MiB", [each.made["max_rss_mib"] for each in rounds], limit=memory)
     snapshots = f"{rounds[0].made['snapshots']} snapshots were taken"
     stalls = [1000 * each.made["stall_s_max"] for each in rounds]

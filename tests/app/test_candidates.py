@@ -32,13 +32,14 @@ def _found(folder: Path) -> list[tuple[int, str, str]]:
         return [(each.position, each.row.id, each.last.text) for each in candidates(journal, STEPS)]
 
 
-@pytest.mark.parametrize(("slots", "size"), [(512, 8 << 20), (512, 1), (7, 3000), (1, 1)])
+@pytest.mark.parametrize(("asked", "slots", "size"), [(512, 256, 8 << 20), (512, 256, 1), (7, 3, 3000), (1, 1, 1)])
 async def test_candidates_do_not_depend_on_how_many_are_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, size: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, slots: int, size: int
 ) -> None:
     """Every row with its own answer, in the order of the source; one that is not answered is none."""
-    monkeypatch.setattr(module, "_SLOTS_AT_ONCE", slots)
-    monkeypatch.setattr(module, "_BYTES_AT_ONCE", size)
+    monkeypatch.setattr(module, "_SLOTS_AT_ONCE", asked)
+    monkeypatch.setattr(module, "_SLOTS_TOGETHER", slots)
+    monkeypatch.setattr(module, "_BYTES_TOGETHER", size)
     await write(tmp_path, [*LINES, row(ANSWERED), sent(ANSWERED), *life(ANSWERED + 1)])
     expected = [(number, row_id(number), f"text {number}") for number in range(ANSWERED)]
     assert _found(tmp_path) == [*expected, (ANSWERED + 1, row_id(ANSWERED + 1), "")]

@@ -84,7 +84,7 @@ def _lines() -> Iterator[Line]:
 @pytest.fixture
 async def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     """A run of which the older part is compressed, to be judged a few rows at a time."""
-    monkeypatch.setattr(candidates, "_SLOTS_AT_ONCE", 16)
+    monkeypatch.setattr(candidates, "_SLOTS_TOGETHER", 16)
     (tmp_path / "rows.toml").write_text(RECIPE)
     await write(tmp_path / "journal", _lines(), segment_bytes_max=40_000)
     assert compress_finished(tmp_path / "journal")

@@ -1,8 +1,8 @@
 """What may become examples: each row with an answer of every step, in the order of the source, as the journal has it.
 
-A build goes through millions of these, some hundred rows at a time. Where these rows and their answers stand is asked
-of the index in one go (`portions`); whoever is told the places alone then reads and parses the lines (`candidates_of`),
-and of an answer only what a dataset is made of.
+A build goes through millions of these. Where rows and their answers stand is asked of the index for thousands at once,
+and handed out a few hundred at a time (`portions`); whoever is told the places alone then reads and parses the lines
+(`candidates_of`), and of an answer only what a dataset is made of.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +24,10 @@ from tunemill.journal import (
 )
 from tunemill.model import Candidate, Completion, Row
 
-_SLOTS_AT_ONCE = 256  # asked of the index in one question
-_BYTES_AT_ONCE = 4 * 1024 * 1024  # of the journal's lines that are held together; where there are more, row by row
+# Asked of the index in one question: the more, the fewer of its pages are read more than once.
+_SLOTS_AT_ONCE = 4096
+_SLOTS_TOGETHER = 256  # make a portion
+_BYTES_TOGETHER = 2 * 1024 * 1024  # of the journal's lines make one, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,25 @@ def portions(journal: Journal, steps: Sequence[Step]) -> Iterator[Portion]:
     for first in range(0, journal.index.positions(), at_once):
         rows = journal.index.rows_between(first, first + at_once)
         answered = journal.index.answered([key ^ mask for _, key, _, _ in rows for mask in masks])
-        size = sum([row[3] for row in rows]) + sum([found[2] for found in answered.values()])
-        if size <= _BYTES_AT_ONCE:
-            yield Portion(rows=rows, answered=list(answered.values()))
-            continue
-        for row in rows:
-            slots = (row[1] ^ mask for mask in masks)
-            yield Portion(rows=[row], answered=[answered[slot] for slot in slots if slot in answered])
+        yield from _cut(rows, answered, masks)
+
+
+def _cut(rows: Sequence[RowBetween], answered: Mapping[int, AnsweredSlot], masks: Sequence[int]) -> Iterator[Portion]:
+    """Portions of at least one row, and otherwise not too many slots, nor too many bytes."""
+    some: list[RowBetween] = []
+    found: list[AnsweredSlot] = []
+    rows_max, size = max(1, _SLOTS_TOGETHER // max(1, len(masks))), 0
+    for row in rows:
+        mine = [answered[slot] for mask in masks if (slot := row[1] ^ mask) in answered]
+        more = row[3] + sum([each[2] for each in mine])
+        if some and (len(some) == rows_max or size + more > _BYTES_TOGETHER):
+            yield Portion(rows=some, answered=found)
+            some, found, size = [], [], 0
+        some.append(row)
+        found += mine
+        size += more
+    if some:
+        yield Portion(rows=some, answered=found)
 
 
 def candidates_of(portion: Portion, steps: Sequence[Step], reader: LineReader) -> Iterator[Candidate]:

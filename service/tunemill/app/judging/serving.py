@@ -17,6 +17,7 @@ from tunemill.app.judging.task import JudgePortion
 from tunemill.journal import LineReader
 
 _STDIN = 0
+_BUFFER_BYTES = 1024 * 1024  # or what the system allows: answers wait there until somebody has time for them
 # What is made here is no garbage until it is sent, and then hardly ever a circle.
 _GARBAGE_THRESHOLDS = (50_000, 10, 100)
 
@@ -35,6 +36,7 @@ def _serve(link: socket.socket) -> None:
     first = wire.receive_frame(link)
     if first is None:
         return
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     task = wire.task_from(first)
     judge = task.judge_with(LineReader(task.journal))
     orders: SimpleQueue[bytes] = SimpleQueue()
