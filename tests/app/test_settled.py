@@ -10,6 +10,7 @@ import pytest
 from tests.app.test_unchanged import OPTIONS, ROWS, Run, figures
 from tests.support.simulator import Simulator
 
+from tunemill.app.clients import Clients
 from tunemill.app.folder import RunFolder
 from tunemill.app.settled import rows_of, settled_whole
 from tunemill.app.shown import Events
@@ -202,3 +203,21 @@ async def test_other_options_leave_no_mark(killed: tuple[Run, list[Path]]) -> No
         assert last_mark(run.folder.journal) is not None
         await run.again(options)
         assert last_mark(run.folder.journal) is None
+
+
+async def test_who_has_nothing_to_send_makes_no_client(
+    tmp_path: Path, server: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is made once, before the first request is put in line; where every row finds its answer, nothing is."""
+    run, load, loads = Run(tmp_path, server), Clients.load, list[int]()
+
+    def count_and_load(self: Clients) -> None:
+        loads.append(len(loads))
+        load(self)
+
+    monkeypatch.setattr(Clients, "load", count_and_load)
+    _, sent = await run.again()
+    assert (sent > 1, len(loads)) == (True, 1)
+    result, sent = await run.again(replace(OPTIONS, keep_existing=True))  # looks at every row
+    assert (sent, len(loads)) == (0, 1)
+    assert result.statistics.requests.completed == result.statistics.requests.planned

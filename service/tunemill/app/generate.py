@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+from tunemill.app.clients import Clients
 from tunemill.app.figures import LiveFigures, counts_on_record
 from tunemill.app.open_run import OpenRecipe, OpenRun
 from tunemill.app.recorder import JournalRecorder
@@ -66,10 +67,12 @@ class BePatient(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """Whatever sends: an executor for every provider that a step names, and a word to all of them."""
+    """Whatever sends: an executor for every provider that a step names, and a word to all of them. `load` makes what is
+    not made before there is something to send."""
 
     executors: Mapping[str, Executor]
     be_patient: BePatient
+    load: Callable[[], None]
 
 
 @asynccontextmanager
@@ -101,22 +104,12 @@ async def connected(
 
 @asynccontextmanager
 async def _sending_here(reaches: Mapping[str, Reach], clock: Clock) -> AsyncIterator[Sending]:
-    from tunemill.client.completions import CompletionsClient  # half of all that is loaded, and not always needed
-
-    clients: dict[str, CompletionsClient] = {}
-
-    def be_patient(provider: str, model: str, *, is_patient: bool) -> None:
-        clients[provider].be_patient(model, is_patient=is_patient)
-
+    clients = Clients(reaches, clock)
     try:
-        for name, reach in reaches.items():
-            clients[name] = CompletionsClient(
-                base_url=reach.base_url, api_key=reach.api_key, connections=reach.connections, clock=clock
-            )
-        yield Sending(executors={name: client.send for name, client in clients.items()}, be_patient=be_patient)
+        executors = {name: clients.executor(name) for name in reaches}
+        yield Sending(executors=executors, be_patient=clients.be_patient, load=clients.load)
     finally:
-        for client in clients.values():
-            await client.aclose()
+        await clients.aclose()
 
 
 @asynccontextmanager
@@ -126,7 +119,13 @@ async def _sending_there(
     from tunemill.client.processes.pool import executor_processes
 
     async with executor_processes(reaches, processes=processes, clock=clock, gave_up=gave_up) as pool:
-        yield Sending(executors={name: pool.executor(name) for name in reaches}, be_patient=pool.be_patient)
+        yield Sending(
+            executors={name: pool.executor(name) for name in reaches}, be_patient=pool.be_patient, load=_is_loaded
+        )
+
+
+def _is_loaded() -> None:
+    """What sends is there from the beginning."""
 
 
 def lane_limits(recipe: Recipe, *, local: str | None) -> dict[Lane, LaneLimits]:
@@ -183,6 +182,7 @@ class Generation:
             clock=clock,
             random=random.Random(),
             emit=partial(_heeded, sending.be_patient, emit),
+            before_first=sending.load,
         )
         self._figures = figures
         self._local = local

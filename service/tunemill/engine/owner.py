@@ -37,9 +37,13 @@ class Owner(Protocol):
     def refused(self, message: str) -> None: ...
 
 
+def _nothing() -> None:
+    """Whatever sends is ready."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What every lane of a run shares."""
+    """What every lane of a run shares. `before_first` is called before the first request is put in line."""
 
     budget: Budget
     prices: Prices
@@ -48,3 +52,4 @@ class Tools:
     clock: Clock
     random: Random
     emit: Callable[[Event], None]
+    before_first: Callable[[], None] = _nothing

@@ -59,6 +59,7 @@ class Places:
         self._steps = steps
         self._render = render
         self._is_rendered_alike = True
+        self._is_first = True  # of those that are put in line
         self._tools = tools
         self._lanes = lanes
 
@@ -96,6 +97,9 @@ class Places:
             self.completed(place, lambda: self._tools.recorder.answer_at(place))
 
     def _take_up(self, place: Place, request: Request, attempts: int) -> None:
+        if self._is_first:
+            self._is_first = False
+            self._tools.before_first()
         job = Job(
             request=request,
             places=[place],
