@@ -36,6 +36,7 @@ from tunemill.journal import (
     open_for_writing,
 )
 from tunemill.journal import snapshot as snapshots
+from tunemill.journal.keeper import SnapshotKeeper
 from tunemill.journal.segments import segment_path
 
 ROWS = 20
@@ -343,6 +344,34 @@ async def test_slots_have_the_same_keys_in_every_process(folder: Path) -> None:
     from tunemill.journal.known import slot_key
 
     assert slot_key(key_of("0123456789abcdef" * 2), "plot", 7) == -8323511736057575077
+
+
+async def test_what_waits_is_written_before_the_moment_of_a_snapshot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turns of their own: at that moment only what came meanwhile is left, and it is in the snapshot as well."""
+    left: list[tuple[int, int]] = []
+    freeze = Index.freeze
+
+    def look_and_freeze(self: Index) -> None:
+        left.append((self._puts, self.positions()))
+        freeze(self)
+
+    monkeypatch.setattr(Index, "freeze", look_and_freeze)
+    journal, writer, _ = open_for_writing(folder, clock=ManualClock(), emit=lambda committed: None)
+    writing = asyncio.create_task(writer.run())
+    for number in range(ROWS):
+        journal.add(row(number), writer.append(row(number)))
+    asyncio.get_running_loop().call_soon(lambda: journal.add(row(ROWS), writer.append(row(ROWS))))
+    await SnapshotKeeper(journal, writer).take()
+    assert left == [(1, ROWS + 1)]
+    writer.close()
+    await writing
+    journal.close()
+    opened = open_for_reading(folder)
+    assert opened.index.positions() == ROWS + 1
+    opened.close()
+    assert not is_replayed(folder)
 
 
 def test_a_copy_that_has_not_begun_is_given_up_where_the_tables_are_needed(tmp_path: Path) -> None:

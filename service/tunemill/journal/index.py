@@ -104,16 +104,23 @@ class Index:
 
     # -- a copy of all of it -------------------------------------------------------------------------------------
 
+    def write_waiting(self) -> None:
+        """Write what waits in memory to the tables. Raises RunFolderUnwritable."""
+        self._flush()
+
+    def write_through(self) -> None:
+        """Write what the tables hold in memory to their file. Raises RunFolderUnwritable."""
+        if self._db.in_transaction:
+            self._commit()
+
     def freeze(self) -> None:
         """Leave the tables as they are now, until `copy_to` is done. What is put meanwhile waits in memory.
 
-        A copy that has not begun when somebody needs the tables is given up. Raises RunFolderUnwritable.
+        It takes as long as there is to write that was not written before. A copy that has not begun when somebody needs
+        the tables is given up. Raises RunFolderUnwritable.
         """
         self._flush()
-        try:
-            self._db.execute("COMMIT")  # now all of it is in the file
-        except sqlite3.OperationalError as error:
-            raise _unwritable(self._path, error) from error
+        self._commit()  # now all of it is in the file
         self._is_written = False
         self._is_still.clear()
 
@@ -317,6 +324,12 @@ class Index:
         self._write(_PUT_SLOT, ((key, *pending.slots[key]) for key in sorted(pending.slots)))
         pending.clear()
         self._puts = 0
+
+    def _commit(self) -> None:
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
 
     def _one(self, query: str, values: tuple[object, ...] = ()) -> Any:
         try:

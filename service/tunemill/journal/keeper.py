@@ -1,8 +1,9 @@
 """Takes a snapshot of the journal now and then while a run goes on, so that also a killed one is resumed quickly; and
 more often notes in the journal how far the run has come.
 
-The event loop gives it a few milliseconds: what waits in memory is written to the index's tables, and the small figures
-are copied. Copying the tables is a thread's work; until it is done, the index collects in memory what it is told.
+The event loop gives it a few milliseconds at a time: what waits in memory is written to the index's tables, then these
+to their file, and then, with the little that came meanwhile, the small figures are copied. Copying the tables is a
+thread's work; until it is done, the index collects in memory what it is told.
 """
 
 import asyncio
@@ -44,6 +45,9 @@ class SnapshotKeeper:
 
     async def take(self) -> None:
         """Take one now. Raises RunFolderUnwritable."""
+        for write in (self._journal.index.write_waiting, self._journal.index.write_through):
+            write()
+            await asyncio.sleep(0)
         draft = self._journal.draft(self._writer)
         try:
             await self._writer.flush()
