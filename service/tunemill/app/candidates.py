@@ -113,21 +113,23 @@ class _Chains:
 
     def _chains(
         self, row_key: int, answers: dict[str, Completion], above: int, parent: int | None
-    ) -> Iterator[tuple[int, Mapping[str, Completion]]]:
+    ) -> list[tuple[int, Mapping[str, Completion]]]:
         """The last sample and the answers of every chain: down the tree of samples as far as there are answers that
         belong together. After a prompt was edited, an answer to the text that another one replaced may still be in its
         place."""
         step = self._steps[len(answers)]
-        name, is_last = step.name, len(answers) + 1 == len(self._steps)
-        for sample in range(above * step.samples, (above + 1) * step.samples):
+        name, samples, is_last = step.name, step.samples, len(answers) + 1 == len(self._steps)
+        chains: list[tuple[int, Mapping[str, Completion]]] = []
+        for sample in range(above * samples, (above + 1) * samples):
             found = self._answered.get(row_key ^ slot_mask(name, sample))
             if found is None or found[4] != parent:
                 continue
             extended = {**answers, name: self._completion(found[1], found[2])}
             if is_last:
-                yield sample, extended
+                chains.append((sample, extended))
             else:
-                yield from self._chains(row_key, extended, sample, found[3])
+                chains += self._chains(row_key, extended, sample, found[3])
+        return chains
 
     def _row(self, place: int, length: int) -> Row:
         try:

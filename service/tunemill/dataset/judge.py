@@ -15,6 +15,7 @@ from tunemill.dataset.assemble import Assembler
 from tunemill.dataset.clean import Cleaner, Rejected
 from tunemill.dataset.digests import digest_of
 from tunemill.dataset.formats import Example, format_of
+from tunemill.dataset.formats.base import dump
 from tunemill.dataset.spec import BuildSpec
 from tunemill.dataset.split import prompt_digest
 from tunemill.dataset.writing import dump_text
@@ -118,7 +119,7 @@ class Judge:
             candidate.sample,
             example.line,
             digest,
-            prompt_digest(example.prompt, seed=self._seed) if self._is_split else b"",
+            prompt_digest(dump(example.prompt), seed=self._seed) if self._is_split else b"",
             len(example.target),
             example.characters,
             example.system,

@@ -14,7 +14,7 @@ from tunemill.app.judging import wire
 from tunemill.app.judging.task import Task
 from tunemill.dataset import Judged, Limits
 
-ORDERS_MAX: Final = 3  # so that it never waits for the next
+ORDERS_MAX: Final = 5  # so that it does not wait for the next while thousands of rows are looked up
 _CANDIDATES_MIN: Final = 50_000  # a process needs as long to start as a build for some thousands
 _PROCESSES_MAX: Final = 2  # each takes memory, and with more of them they would only wait for who has them judge
 

@@ -41,13 +41,14 @@ class Material:
 class Example:
     """One line of a training file.
 
-    `line` has no line feed. `prompt` is the prompt side in canonical bytes: equal prompts, equal bytes. `asked` is the
-    same as (role, text), with the role "" where the format has none; `target` is the text that is learned. `characters`
-    counts every text that the model will read. `system` is the system prompt, "" where there is none.
+    `line` has no line feed. `prompt` is the prompt side as it stands in there: `dump` makes equal bytes of equal
+    prompts, for whoever needs them. `asked` is the same as (role, text), with the role "" where the format has none;
+    `target` is the text that is learned. `characters` counts every text that the model will read. `system` is the
+    system prompt, "" where there is none.
     """
 
     line: bytes
-    prompt: bytes
+    prompt: Sequence[Json]
     asked: Sequence[tuple[str, str]]
     target: str
     characters: int

@@ -29,20 +29,20 @@ class ChatFormat:
     def example(self, material: Material, targets: tuple[str, ...]) -> Example:
         (target,) = targets
         asked: list[tuple[str, str]] = []
-        messages: list[Json] = []
+        prompt: list[Json] = []
         characters = 0
         for role, template in self.asking:
             text = render(template, material.names)
             asked.append((role, text))
-            messages.append({"role": role, "content": text})
+            prompt.append({"role": role, "content": text})
             characters += len(text)
-        prompt = dump(messages)
+        answer: dict[str, Json] = {"role": "assistant"}
         if self.is_tool_call(target, material):
-            messages.append({"role": "assistant", "tool_calls": material.tool_calls})
+            answer["tool_calls"] = material.tool_calls
             target = dump(material.tool_calls).decode()
         else:
-            messages.append({"role": "assistant", "content": target})
-        body: dict[str, Json] = {"messages": messages}
+            answer["content"] = target
+        body: dict[str, Json] = {"messages": [*prompt, answer]}
         if self.tools:
             body["tools"] = self.tools
         return Example(

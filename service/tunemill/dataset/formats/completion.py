@@ -36,7 +36,7 @@ class CompletionFormat:
             raise Unfit("separator_in_text", f"the separator {self.separator!r} occurs in the completion")
         return Example(
             line=dump({"prompt": prompt, "completion": completion}),
-            prompt=dump([prompt]),
+            prompt=[prompt],
             asked=(("", prompt),),
             target=target,
             characters=len(prompt) + len(completion),

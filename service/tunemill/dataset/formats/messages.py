@@ -47,7 +47,7 @@ class MessagesFormat:
         asked = [(str(message["role"]), text_of_message(message)) for message in messages[:-1]]
         return Example(
             line=dump(body),
-            prompt=dump(messages[:-1]),
+            prompt=messages[:-1],
             asked=asked,
             target=text_of_message(messages[-1]),
             characters=sum(len(text_of_message(message)) for message in messages),

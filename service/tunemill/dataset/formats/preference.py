@@ -39,7 +39,7 @@ class PreferenceFormat:
         )
         return Example(
             line=line,
-            prompt=dump(messages),
+            prompt=messages,
             asked=asked,
             target=preferred,
             characters=sum(len(text) for _, text in asked) + len(preferred) + len(other),
