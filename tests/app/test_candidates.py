@@ -46,8 +46,11 @@ async def test_candidates_do_not_depend_on_how_many_are_read_at_once(
 
 
 @pytest.mark.parametrize("kind", [b'{"kind":"row"', b'{"kind":"completed"'])
-async def test_a_line_that_breaks_behind_our_back_is_named(tmp_path: Path, kind: bytes) -> None:
-    """A bit that turns after the journal was opened: file and line, and none of the rows before it is lost."""
+async def test_a_line_that_breaks_behind_our_back_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    """A bit that turns after the journal was opened: file and line, and none of the portions before it is lost."""
+    monkeypatch.setattr(module, "_SLOTS_TOGETHER", 1)
     await write(tmp_path, LINES)
     path = tmp_path / "000001.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
