@@ -86,14 +86,19 @@ class Order:
     file_bytes_max: int | None
 
 
-def _live(order: Order) -> None:
-    """The child's life. Does not return."""
+def _live(order: Order, talk: int | None) -> None:
+    """The child's life. Does not return. `talk` is for what it says, where its files are not to be trusted."""
     os.chdir(order.cwd)
     os.environ.update(order.env)
     for number, path in ((0, os.devnull), (1, order.out + ".out"), (2, order.out + ".err")):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if talk is not None:
+        os.dup2(talk, 2)
+        os.close(talk)
+        # The stream that there is took the measure of a file, and would seek in a pipe.
+        sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w")), encoding="utf-8", line_buffering=True)
     striking = None
     if order.plan is not None:
         plan = Plan.of_json(order.plan)
@@ -140,11 +145,26 @@ def main() -> None:
     """Carry orders out until there are no more."""
     for line in sys.stdin:
         order = Order(**json.loads(line))
-        child = os.fork()
-        if child == 0:
-            _live(order)
-        sys.stdout.write(json.dumps(_awaited(child, order.deadline_s)) + "\n")
+        how = _lived(order) if order.file_bytes_max is None else _lived_within_limits(order)
+        sys.stdout.write(json.dumps(how) + "\n")
         sys.stdout.flush()
+
+
+def _lived(order: Order, talk: int | None = None) -> int | str:
+    child = os.fork()
+    if child == 0:
+        _live(order, talk)
+    return _awaited(child, order.deadline_s)
+
+
+def _lived_within_limits(order: Order) -> int | str:
+    """A limit on the size of files is one for what it says, too, unless that goes into a pipe."""
+    theirs, talk = os.pipe()
+    with os.fdopen(theirs, "rb") as said:
+        how = _lived(order, talk)
+        os.close(talk)
+        Path(order.out + ".err").write_bytes(said.read())
+    return how
 
 
 if __name__ == "__main__":
