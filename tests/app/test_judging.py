@@ -196,6 +196,7 @@ def test_damage_is_named_as_ever(task: Task, tmp_path: Path) -> None:
         assert not [*folder.iterdir()]
 
 
+@pytest.mark.torture
 def test_a_build_that_is_stopped_leaves_no_process(task: Task, tmp_path: Path) -> None:
     """Whatever they are doing: they have nothing that would be lost."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import structlog
+from tests.support.logs import logs_restored
 from tests.support.receiver import HANG, Receiver, nobody_listens
 from tests.telemetry.samples import STATISTICS
 
@@ -53,9 +53,9 @@ def _a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
-    configure_logs("json", stream=stream)
-    yield stream
-    structlog.reset_defaults()
+    with logs_restored():
+        configure_logs("json", stream=stream)
+        yield stream
 
 
 def _logged(log: io.StringIO, event: str) -> list[dict[str, object]]:

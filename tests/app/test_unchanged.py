@@ -1,7 +1,6 @@
 """A finished run that is started again: what makes it look at its rows once more, and that the answers stay."""
 
 import io
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
+from tests.support.logs import logs_restored
 from tests.support.running import KEY
 from tests.support.simulator import Simulator
 
@@ -56,11 +55,8 @@ def server() -> Iterator[Simulator]:
 @pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
     """A run configures the process's logging."""
-    handlers = list(logging.getLogger().handlers)
-    yield
-    logging.captureWarnings(capture=False)
-    logging.getLogger().handlers[:] = handlers
-    structlog.reset_defaults()
+    with logs_restored():
+        yield
 
 
 class Run:

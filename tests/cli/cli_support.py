@@ -18,6 +18,7 @@ from typing import IO, Any
 import orjson
 import pytest
 from tests.support import warm
+from tests.support.logs import logs_restored
 
 COMMAND = str(Path(sys.executable).with_name("tunemill"))
 KEY = "sk-not-a-real-key-0123456789"
@@ -157,7 +158,7 @@ class Shell:
             patch.setattr(sys, "argv", ["tunemill", *args])
             self._capsys.readouterr()
             try:
-                with pytest.raises(SystemExit) as ending:
+                with logs_restored(), pytest.raises(SystemExit) as ending:
                     main()
             finally:
                 signal.signal(signal.SIGTERM, before)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import structlog
 from tests.house.house_support import ROOT
+from tests.support.logs import logs_restored
 from tests.telemetry.samples import COMPLETED, EVENTS, STATISTICS
 
 from tunemill.events import CircuitChanged, Event, FineTuneChanged
@@ -50,8 +50,8 @@ EVERY_KIND: tuple[Event, ...] = (
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
+    with logs_restored():
+        yield
 
 
 def _lines() -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.logs import logs_restored
 from tests.telemetry.samples import ATTEMPT_FAILED, COMPLETED, EVENTS, FAILED, KEY, SECRET_TEXT, STATISTICS
 
 from tunemill.events import CircuitChanged, Event, StateChanged
@@ -54,11 +54,8 @@ class BrokenPipe(io.StringIO):
 @pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
     """What is configured for the process is set back."""
-    handlers = list(logging.getLogger().handlers)
-    yield
-    logging.captureWarnings(capture=False)
-    logging.getLogger().handlers[:] = handlers
-    structlog.reset_defaults()
+    with logs_restored():
+        yield
 
 
 @pytest.fixture
