@@ -7,7 +7,9 @@ import httpx2
 import pytest
 from yarl import URL
 
+from tunemill.client.sdk import http_client_for
 from tunemill.client.trust import context_for
+from tunemill.errors import ArgumentError
 
 HTTP, HTTPS = URL("http://provider.example/v1"), URL("https://provider.example/v1")
 # A certificate of nobody's, "CN=nobody", whose key was thrown away.
@@ -51,3 +53,25 @@ def test_the_variable_of_the_sdk_says_whom_to_believe(tmp_path: Path, monkeypatc
     names = [authority["subject"] for authority in context_for(HTTPS, None).get_ca_certs()]
     assert names == [((("commonName", "nobody"),),)]
     assert context_for(HTTPS, None) is not before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/bundle.pem", "SSL_CERT_FILE = '/nowhere/bundle.pem': certificates cannot be read"),
+        (
+            "HTTPS_PROXY",
+            "gopher://me:secret@proxy.example:70",
+            "HTTPS_PROXY or ALL_PROXY: names a proxy that cannot",
+        ),
+    ],
+)
+def test_what_the_environment_names_wrongly_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """It is named with its variable and how to mend it, without a password."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ArgumentError) as raised:
+        http_client_for(str(HTTPS))
+    assert str(raised.value).startswith(said)
+    assert "secret" not in str(raised.value)

@@ -18,7 +18,6 @@ import httpx2
 import openai
 from openai import omit
 from openai.types.fine_tuning import job_create_params
-from yarl import URL
 
 from tunemill.client import fine_tuning_replies as replies
 from tunemill.client.connection import nothing_was_sent, what_broke
@@ -35,8 +34,8 @@ from tunemill.client.fine_tuning_values import (
     TargetUncertain,
     TargetUnreachable,
 )
+from tunemill.client.sdk import http_client_for
 from tunemill.client.translate import failure_of, readable
-from tunemill.client.trust import context_for, proxy_for
 from tunemill.clock import Clock
 from tunemill.model import FailureKind, JsonObject
 
@@ -72,15 +71,12 @@ class FineTuningTarget:
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
         self._secret = api_key
-        address = URL(base_url)
         self._sdk = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=api_key,
             max_retries=0,
             timeout=httpx2.Timeout(None, connect=20.0),
-            http_client=openai.DefaultAioHttpClient(
-                follow_redirects=False, verify=context_for(address, proxy_for(address))
-            ),
+            http_client=http_client_for(base_url),
         )
 
     async def aclose(self) -> None:

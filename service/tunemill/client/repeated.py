@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tunemill.client.exchange import Exchange, Response, Route
-from tunemill.client.trust import context_for, proxy_for
+from tunemill.client.sdk import http_client_for
+from tunemill.client.trust import proxy_for
 from tunemill.clock import Clock
 
 AFRESH_S = 60.0
@@ -50,13 +51,8 @@ class RepeatedPost:
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}
         self._exchange = Exchange(connections=connections, connect_s=connect_s)
-        timeout, address = httpx2.Timeout(None, connect=connect_s), URL(base_url)
-        http = openai.DefaultAioHttpClient(
-            follow_redirects=False,
-            timeout=timeout,
-            event_hooks={"request": [self._learn]},
-            verify=context_for(address, proxy_for(address)),
-        )
+        timeout = httpx2.Timeout(None, connect=connect_s)
+        http = http_client_for(base_url, timeout=timeout, event_hooks={"request": [self._learn]})
         self._sdk = make_sdk(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout, http_client=http)
 
     async def aclose(self) -> None:

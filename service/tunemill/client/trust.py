@@ -1,6 +1,7 @@
-"""Whose certificates are believed: those that the SDK believes, read once for all clients of a process.
+"""The way to a provider as the environment has it: whose certificates are believed, and through which proxy.
 
-Reading them takes a tenth of a second, so that whoever is only reached unencrypted does without.
+Certificates are those that the SDK believes, read once for all clients of a process. Reading them takes a tenth of a
+second, so that whoever is only reached unencrypted does without.
 """
 
 import functools
