@@ -50,7 +50,7 @@ def planned(path: Path) -> LoadedRecipe | str:
     return loaded
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=120)
 @given(
     st.lists(st.tuples(st.sampled_from([place for place in places(DOCUMENT) if place]), ODD), max_size=PATHS_PER_CASE)
 )
