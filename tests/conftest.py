@@ -9,7 +9,7 @@ import pytest
 from tests.support import groups, torture, warm
 
 # No deadline: the machine may be busy with something else. Fewer examples than usual, which are others every time.
-hypothesis.settings.register_profile("tunemill", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("tunemill", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("tunemill")
 
 _forbidden: list[str] = []

@@ -48,7 +48,7 @@ LINES: Sequence[Line] = (
     Ended(at=9.0, state="finished_with_failures", reason="1 request failed"),
 )
 COMPLETED = (0, 1)
-SAMPLED = 90
+SAMPLED = 60
 
 
 def spent(journal: Journal) -> int:
