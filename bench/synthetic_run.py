@@ -60,9 +60,9 @@ class SyntheticRun:
         self._is_whole = False
         self.stalls: list[float] = []
         index = run.journal.index  # whatever the event loop waits for is measured from outside
-        run.journal.draft = self._timed(run.journal.draft)  # type: ignore[method-assign]
-        index.write_waiting = self._timed(index.write_waiting)  # type: ignore[method-assign]
-        index.write_through = self._timed(index.write_through)  # type: ignore[method-assign]
+        run.journal.draft = self._timed(run.journal.draft)  # type: ignore[method-assign] # timed, as it is
+        index.write_waiting = self._timed(index.write_waiting)  # type: ignore[method-assign] # timed, as it is
+        index.write_through = self._timed(index.write_through)  # type: ignore[method-assign] # timed, as it is
         run.journal.mark_now = self._mark
 
     async def work(self, rows: int) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -118,8 +119,7 @@ class _Building:
             judge_processes(task, self._others) as self.processes,
         ):
             assert all(process.is_there(START_S) for process in self.processes)
-            judging = lambda limits: self._judged(journal, limits)  # noqa: E731
-            build(judging, folder, spec=spec, facts=facts_of(), monotonic=lambda: 0.0)
+            build(partial(self._judged, journal), folder, spec=spec, facts=facts_of(), monotonic=lambda: 0.0)
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def _judged(self, journal: Journal, limits: Callable[[], Limits]) -> Iterator[Judged]:
